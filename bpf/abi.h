@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every pinned struct and every enum that the kernel side and the agent share.
+ *
+ * Decides: the layout of each map's key and value, the verdicts, the drop reasons, the states.
+ * Rules:
+ *   - This is the only header that reaches Python, and it does so through BTF: names here are the names in
+ *     `bpftool map dump`, in the metrics and in the docs. There is no second declaration anywhere.
+ *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
+ *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
+ *   - Padding is explicit and zero: keys are hashed byte by byte.
+ * Must never: change a pinned struct without a new PENSTOCK_LAYOUT; hold a pointer, a bit field or a function.
+ */
+#ifndef PENSTOCK_ABI_H
+#define PENSTOCK_ABI_H
+
+#include <linux/types.h>
+
+/* Pins live under /sys/fs/bpf/penstock/v<PENSTOCK_LAYOUT>/. */
+enum layout {
+	PENSTOCK_LAYOUT = 1,
+};
+
+enum limits {
+	/* Slots of one pool: prime (Maglev needs it), and a constant, since changing it remaps nearly everything. */
+	POOL_SLOTS = 4093,
+};
+
+/* Reserved backend ids. Id 0 is an empty slot: seeing one is a defect and is counted as such. */
+enum backend_id {
+	BACKEND_NONE = 0,
+	BACKEND_REJECT = 1,
+	BACKEND_FIRST = 2,
+};
+
+/* Where a program sits. Every packet a program sees is counted once under its hook. */
+enum hook {
+	HOOK_UPLINK_INGRESS = 0, /* from clients, on the client-facing interfaces */
+	HOOK_UPLINK_EGRESS = 1,	 /* towards clients, on the same interfaces */
+	HOOK_LOCAL_EGRESS = 2,	 /* the node and its pods as clients: routed into the gateway's own interface */
+	HOOK_POD_INGRESS = 3,	 /* from pods, on the node's end of a pod's interface (redirect delivery only) */
+	HOOK_COUNT = 4,
+};
+
+/* What became of a packet. Each packet at each hook ends in exactly one of these. DROP_* are drops. */
+enum verdict {
+	VERDICT_NOT_OURS = 0,	    /* passed on untouched */
+	VERDICT_FORWARDED = 1,	    /* request, rewritten, on its way to a backend */
+	VERDICT_REPLIED = 2,	    /* reply, rewritten, on its way to a client */
+	VERDICT_REJECTED_RST = 3,   /* answered with a TCP reset */
+	VERDICT_REJECTED_ICMP = 4,  /* answered with an ICMP error */
+	VERDICT_NEIGHBOUR = 5,	    /* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 6,	    /* echo request to a gateway address, answered */
+	VERDICT_REDIRECTED = 7,	    /* seen again on its way out after our own redirect */
+	DROP_MALFORMED = 8,	    /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 9,	    /* fragment addressed to a gateway */
+	DROP_PROTOCOL = 10,	    /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 11,	    /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 12,	    /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 13,	    /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_FLOW_COLLISION = 14,   /* the reply's tuple is taken by another live flow and no other could be found */
+	DROP_TABLE_FULL = 15,	    /* new flow refused: the flow table has no room */
+	DROP_STALE_REPLY = 16,	    /* reply addressed to a gateway, whose flow is forgotten */
+	DROP_INTERNAL = 17,	    /* a kernel helper failed */
+	VERDICT_COUNT = 18,
+};
+
+enum delivery {
+	DELIVERY_STACK = 0,
+	DELIVERY_REDIRECT = 1,
+};
+
+/* ---- What the agent writes -------------------------------------------------------------------------------------- */
+
+struct address {
+	__u8 octets[16];
+};
+
+/* interfaces: ifindex -> what the programs must know of it. */
+enum interface_role {
+	INTERFACE_UPLINK = 1,
+	INTERFACE_LOCAL = 2, /* the gateway's own interface */
+	INTERFACE_POD = 3,   /* its hook is on: replies pass it, so requests may be redirected past the stack */
+};
+
+struct interface {
+	enum interface_role role;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+/* gateways: address -> how far it is ours. */
+enum gateway_flag {
+	/* The node's own address: ARP, ping and ports without a listener stay the kernel's. */
+	GATEWAY_NODE_ADDRESS = 1,
+};
+
+struct gateway {
+	__u32 flags; /* enum gateway_flag */
+};
+
+/* listeners: address, port, protocol -> pool. */
+struct listener_key {
+	struct address address;
+	__u16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+};
+
+struct listener {
+	__u32 listener_id; /* index into listener_counts */
+	__u32 pool_id;	   /* index into pools */
+};
+
+/* pools: pool_id -> backend ids, by weight; hash % POOL_SLOTS picks. One pool per listener and address family. */
+struct pool {
+	__u32 slots[POOL_SLOTS];
+};
+
+enum backend_state {
+	BACKEND_FREE = 0,
+	BACKEND_ACTIVE = 1,   /* in some pool's slots */
+	BACKEND_DRAINING = 2, /* no new flows; old ones, TCP and UDP, go on */
+	BACKEND_ABSENT = 3,   /* in no EndpointSlice: TCP goes on, UDP chooses again */
+	BACKEND_GONE = 4,     /* absent for the grace time, or reused: reset TCP at its next packet */
+};
+
+/* backends: backend_id -> endpoint. One per listener, family, backendRef and endpoint. */
+struct backend {
+	struct address address;
+	__u16 port;
+	__u16 generation; /* grows when the id is given to another endpoint; a flow that holds an older one finds it GONE */
+	enum backend_state state;
+	__u32 listener_id;
+	__u16 ref; /* position of its backendRef in the rule, for people */
+	__u16 pad;
+};
+
+/* ---- What the programs write ------------------------------------------------------------------------------------ */
+
+/* verdicts: hook * VERDICT_COUNT + verdict. The agent fills the two names in once so that a dump reads well. */
+struct verdict_count {
+	enum hook hook;
+	enum verdict verdict;
+	__u64 packets; /* GSO segments, as the wire will see them */
+	__u64 bytes;   /* from the network header on */
+};
+
+struct listener_count {
+	__u64 connections; /* new flows given to a backend */
+	__u64 rejected;	   /* new flows in the share of REJECT */
+	__u64 refused;	   /* new flows refused: table full, collision */
+};
+
+struct backend_count {
+	__u64 connections;
+	__u64 request_packets;
+	__u64 request_bytes;
+	__u64 reply_packets;
+	__u64 reply_bytes;
+};
+
+/* A packet's own addresses: the key of tcp_flows4, half_open4, udp_flows4 ... */
+struct tuple4 {
+	__u8 saddr[4];
+	__u8 daddr[4];
+	__u16 sport;
+	__u16 dport;
+	__u8 protocol;
+	__u8 pad;
+	__u16 zone; /* address zone: 0 until overlapping pod networks are supported */
+};
+
+/* ... and of tcp_flows6, half_open6, udp_flows6. */
+struct tuple6 {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u16 sport;
+	__u16 dport;
+	__u8 protocol;
+	__u8 pad;
+	__u16 zone;
+};
+
+enum flow_state {
+	FLOW_SYN = 1,	      /* half-open: the client's SYN was seen */
+	FLOW_SYN_ACK = 2,     /* half-open: the backend agreed */
+	FLOW_ADOPTED = 3,     /* half-open: met in mid-stream, chosen again by hash */
+	FLOW_ADOPTED_BOTH = 4, /* half-open: ... and the backend knows the connection */
+	FLOW_ESTABLISHED = 5,
+	FLOW_CLOSING = 6, /* one FIN: still long-lived */
+	FLOW_CLOSED = 7,  /* FIN both ways: rests while an end may hold TIME_WAIT */
+	FLOW_RESET = 8,	  /* an RST passed; revived if its sender goes on */
+	FLOW_UDP = 9,
+};
+
+enum flow_flag {
+	FLOW_REPLY = 1,	   /* this entry is of the direction backend -> client */
+	FLOW_SNAT = 2,	   /* the backend sees the gateway's address, replies come back through INTERFACE_LOCAL */
+	FLOW_FIN = 4,	   /* a FIN passed in this direction */
+	FLOW_RST = 8,	   /* an RST passed in this direction */
+	FLOW_REDIRECT = 16, /* both directions go past the stack */
+};
+
+/* Cached way out of this node; the data path looks it up again when it has expired. */
+struct nexthop {
+	__u32 ifindex;
+	__u32 expires; /* seconds since boot */
+	__u8 dmac[6];
+	__u8 smac[6];
+	__u16 mtu;
+	__u16 pad;
+};
+
+/*
+ * One direction of a flow: what the packet is rewritten into. The twin (the other direction's entry) has for key
+ * the reverse of that: {to_daddr, to_saddr, to_dport, to_sport}; both carry the same generation. Half a pair
+ * counts as absent.
+ */
+struct flow {
+	__u32 generation; /* random, never 0 while valid; the same in the twin */
+	__u32 key_check;  /* mix of the own key: elements are reused at once, a reader must see that it holds its own */
+	struct address to_saddr;
+	struct address to_daddr;
+	__u16 to_sport;
+	__u16 to_dport;
+	__u32 seen; /* seconds since boot, of the last packet of this direction */
+	__u32 backend_id;
+	__u16 backend_generation;
+	__u8 state; /* enum flow_state */
+	__u8 flags; /* enum flow_flag */
+	__u32 isn;  /* half-open: initial sequence number of this direction's sender */
+	__u32 seq_delta; /* kept for splicing: added to seq, ack (and SACK edges), TSval/TSecr of this direction */
+	__u32 ack_delta;
+	__u32 ts_delta;
+	__u8 window_shift_from; /* kept for splicing: window << from >> to */
+	__u8 window_shift_to;
+	__u16 zone; /* kept for address zones: the rewritten packet's */
+	struct nexthop nexthop;
+	struct address tunnel; /* kept for node-to-node delivery: the remote node; zero = none */
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* ageing_tcp4 ...: where a live flow waits to be looked at again. */
+struct ageing4 {
+	struct tuple4 key; /* of the request direction */
+	__u32 generation;  /* another one in the table means: that flow is gone */
+	__u32 due;	   /* seconds since boot before which it cannot have expired */
+	__u32 tick;	   /* of the sweep that saw it last: a sweep goes round once */
+};
+
+struct ageing6 {
+	struct tuple6 key;
+	__u32 generation;
+	__u32 due;
+	__u32 tick;
+};
+
+/* flow_usage: one element; live TCP flows (pairs, half-open not counted), per family. */
+struct flow_usage {
+	__s64 tcp4;
+	__s64 tcp6;
+	__u64 swept;	/* flows looked at by ageing, since load: shows that it is alive */
+	__u64 expired;	/* ... and removed */
+	__u64 last_sweep; /* nanoseconds since boot */
+};
+
+#endif /* PENSTOCK_ABI_H */

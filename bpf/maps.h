@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every pinned map, once. Sizes are those of a default installation; the agent sets them before load.
+ * Rules: types come from abi.h. Scratch space that nobody else reads is declared where it is used; it is pinned too,
+ * for two objects share their maps by name.
+ */
+#ifndef PENSTOCK_MAPS_H
+#define PENSTOCK_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+#define PINNED_MAP(NAME, TYPE, ENTRIES, KEY, VALUE)                                                                    \
+	struct {                                                                                                       \
+		__uint(type, TYPE);                                                                                    \
+		__uint(max_entries, ENTRIES);                                                                          \
+		__type(key, KEY);                                                                                      \
+		__type(value, VALUE);                                                                                  \
+	} NAME SEC(".maps")
+
+/* The agent writes, the programs read. */
+PINNED_MAP(interfaces, BPF_MAP_TYPE_HASH, 1024, __u32, struct interface);
+PINNED_MAP(gateways, BPF_MAP_TYPE_HASH, 4096, struct address, struct gateway);
+PINNED_MAP(listeners, BPF_MAP_TYPE_HASH, 16384, struct listener_key, struct listener);
+PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 1024, __u32, struct pool);
+PINNED_MAP(backends, BPF_MAP_TYPE_ARRAY, 65536, __u32, struct backend);
+
+/* The programs write, the agent reads. */
+PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);
+PINNED_MAP(listener_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 16384, __u32, struct listener_count);
+PINNED_MAP(backend_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 65536, __u32, struct backend_count);
+PINNED_MAP(flow_usage, BPF_MAP_TYPE_ARRAY, 1, __u32, struct flow_usage);
+
+/* Flows: two entries each. Established TCP is never evicted; half-open and UDP are, by least recent use. */
+PINNED_MAP(tcp_flows4, BPF_MAP_TYPE_HASH, 2 * (131072 + 16384), struct tuple4, struct flow);
+PINNED_MAP(tcp_flows6, BPF_MAP_TYPE_HASH, 2 * (131072 + 16384), struct tuple6, struct flow);
+PINNED_MAP(half_open4, BPF_MAP_TYPE_LRU_HASH, 2 * 16384, struct tuple4, struct flow);
+PINNED_MAP(half_open6, BPF_MAP_TYPE_LRU_HASH, 2 * 16384, struct tuple6, struct flow);
+PINNED_MAP(udp_flows4, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple4, struct flow);
+PINNED_MAP(udp_flows6, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple6, struct flow);
+
+/* Turnstiles of ageing: each live flow's request key stands in one of them once. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 131072 + 16384);
+	__type(value, struct ageing4);
+} ageing_tcp4 SEC(".maps"), ageing_udp4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 131072 + 16384);
+	__type(value, struct ageing6);
+} ageing_tcp6 SEC(".maps"), ageing_udp6 SEC(".maps");
+
+#endif /* PENSTOCK_MAPS_H */

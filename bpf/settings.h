@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the agent sets before the programs are loaded (rodata: the verifier drops the branches not taken).
+ * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds.
+ */
+#ifndef PENSTOCK_SETTINGS_H
+#define PENSTOCK_SETTINGS_H
+
+#include "abi.h"
+
+const volatile __u32 delivery = DELIVERY_STACK;
+/* Interface index of penstock0: clients on the node come through it, rewritten SNAT flows enter the stack there. */
+const volatile __u32 local_ifindex = 0;
+/* Live TCP flows (pairs) per family. The table itself has room for all half-open ones on top: reserved at the SYN. */
+const volatile __u32 tcp_flows_max = 131072;
+const volatile __u32 udp_flows_max = 65536;
+/* RST and ICMP of our own, per CPU and second. */
+const volatile __u32 reply_rate_limit = 1000;
+/* Put on packets we redirect to an interface whose egress carries our hook, taken off there. */
+const volatile __u32 redirect_mark = 0x50454e53;
+/* Same on every node, so that any node picks the same backend. */
+const volatile __u32 hash_seed = 0x70656e73;
+
+/* Idle limits. RFC 5382 REQ-5: established at least 2 h 4 m; RFC 4787 REQ-5: UDP at least 2 m. */
+const volatile __u32 limit_tcp_established = 7860;
+const volatile __u32 limit_half_open = 60;
+const volatile __u32 limit_closed = 60;
+const volatile __u32 limit_reset = 10;
+const volatile __u32 limit_udp = 120;
+
+#endif /* PENSTOCK_SETTINGS_H */

@@ -1,0 +1,92 @@
+"""The plan: what the gateway must do, said without Kubernetes.
+
+Decides nothing; it is the vocabulary that every later stage speaks. `resolve` makes it, `agent.compile` turns it into
+map contents. Rules: values only (frozen, slotted, hashable); every tuple is sorted or in an order the API gives
+meaning to, so that equal states are equal plans. Must never import anything of ours nor hold an API object.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+class Protocol(enum.Enum):
+    """Transport protocol of a listener; the value is its IP protocol number."""
+
+    TCP = 6
+    UDP = 17
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PoolRef:
+    """Name of a pool: one Service port. Endpoints arrive under this name, apart from the plan."""
+
+    namespace: str
+    service: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRef:
+    """One backendRef of a rule: its weight (0..1000000) and its pool.
+
+    `pool is None` means the ref cannot be served (its weight share is REJECT); `why` says so for people.
+    `position` is the index in the rule's backendRefs.
+    """
+
+    position: int
+    weight: int
+    pool: PoolRef | None
+    name: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener of a Gateway with the one route that it serves.
+
+    `addresses` are the Gateway's, both families mixed, sorted by (version, number). `route` is `namespace/name` of the
+    oldest route attached, None when there is none (then every new flow is rejected).
+    """
+
+    gateway: str  # namespace/name
+    name: str
+    addresses: tuple[Address, ...]
+    port: int
+    protocol: Protocol
+    route: str | None
+    route_kind: str | None
+    backends: tuple[WeightedRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All listeners, sorted by (gateway, name), and all gateway addresses, sorted."""
+
+    listeners: tuple[Listener, ...]
+    gateway_addresses: tuple[Address, ...]
+
+    def pools(self) -> frozenset[PoolRef]:
+        """Every pool that some listener sends flows to."""
+        return frozenset(ref.pool for x in self.listeners for ref in x.backends if ref.pool is not None)
+
+
+class EndpointState(enum.Enum):
+    """What an endpoint may be given. READY: new flows; DRAINING: only the flows it has."""
+
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address and port of a pool, deduplicated over all slices of the Service."""
+
+    address: Address
+    port: int
+    state: EndpointState
