@@ -1,0 +1,64 @@
+# Everything a newcomer types. Each target installs what it needs and is quiet when that is there already.
+#
+#   make demo         real servers, real clients, split by weight in the kernel; Ctrl-C ends it (ONCE=1: checks and ends)
+#   make test         all tests, as root
+#   make check        lint, types, layers
+#   make bpf          the BPF objects only
+#   make clean        what was built, and what a run that died left behind
+#
+# Debian's Python on purpose: bcc is a Debian package, and the environment sees the system's packages.
+
+PYTHON := /usr/bin/python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+CLANG  := clang-19
+ARCH   := $(shell uname -m)
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
+	-fdebug-prefix-map=$(CURDIR)=. -I/usr/include/$(ARCH)-linux-gnu
+BPF_HEADERS := $(shell find bpf -name '*.h')
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_OBJECTS := $(BPF_SOURCES:bpf/%.bpf.c=build/%.bpf.o)
+
+PYTEST_ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: help deps venv bpf check test demo clean
+
+help:
+	@sed -n 's/^# \?//; 1,/^$$/p' Makefile
+
+deps:
+	@sh tools/deps.sh
+
+venv: deps $(VENV)/installed
+
+# The stamp is written last: an installation that was interrupted begins again.
+$(VENV)/installed: pyproject.toml
+	@[ -x $(BIN)/pip ] || { rm -rf $(VENV); $(PYTHON) -m venv --system-site-packages $(VENV); }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+bpf: deps $(BPF_OBJECTS)
+
+build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) Makefile
+	@mkdir -p build
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+check: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: venv bpf
+	@sh tools/bpffs.sh
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: venv bpf
+	@sh tools/bpffs.sh
+	@$(BIN)/python -m lab.demo $(if $(ONCE),--once)
+
+clean:
+	@[ ! -x $(BIN)/python ] || [ "$$(id -u)" != 0 ] || $(BIN)/python -m lab.sweep
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
