@@ -15,7 +15,7 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
-class Protocol(enum.Enum):
+class Protocol(enum.IntEnum):
     """Transport protocol of a listener; the value is its IP protocol number."""
 
     TCP = 6
@@ -24,11 +24,18 @@ class Protocol(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class PoolRef:
-    """Name of a pool: one Service port. Endpoints arrive under this name, apart from the plan."""
+    """Name of a pool: one Service port. Endpoints arrive under this name, apart from the plan.
+
+    A Service may use one number for TCP and for UDP (DNS does), so the protocol is part of the name.
+    """
 
     namespace: str
     service: str
     port: int
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}:{self.port}/{self.protocol.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,13 @@ class EndpointState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address and port of a pool, deduplicated over all slices of the Service."""
+    """One address and port of a pool, deduplicated over all slices of the Service.
+
+    `target` names what serves it (a Pod's uid, else its namespace/name, "" when the slice does not say): an address
+    that comes back with another target is another pod.
+    """
 
     address: Address
     port: int
     state: EndpointState
+    target: str = ""
