@@ -1,0 +1,51 @@
+"""What a node must have, and what is worth a note.
+
+Decides: which lacks stop the agent (nothing would work: fault) and which only take something away (note). Every
+sentence says what was found, what it means and what to do. Rules: the node's own settings are read, never changed: they
+are the operator's. Must never: look at a kernel's version number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.dataplane import sysctl
+from agent.settings import Delivery
+
+_VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
+
+
+def faults() -> Iterator[str]:
+    """Reasons not to start."""
+    if os.geteuid() != 0:
+        yield "not root: loading BPF programs and changing interfaces needs root; start the agent as root"
+    if not _VMLINUX_BTF.exists():
+        yield f"{_VMLINUX_BTF} is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF; use one that has it"
+    if not sysctl.read("ipv4/ip_forward") and not _ipv6_forwarding():
+        yield (
+            "forwarding is off: nothing would reach a backend; set net.ipv4.ip_forward=1 "
+            "(and net.ipv6.conf.all.forwarding=1)"
+        )
+
+
+def notes(delivery: Delivery, uplinks: tuple[str, ...]) -> Iterator[str]:
+    """What this node takes away from the gateway; `uplinks` by name."""
+    if not sysctl.read("ipv4/ip_forward"):
+        yield "net.ipv4.ip_forward is 0: IPv4 requests will not reach their backends; set it to 1"
+    if not sysctl.ipv6_enabled():
+        yield "IPv6 is disabled on this node: IPv6 gateway addresses are skipped"
+    elif not _ipv6_forwarding():
+        yield "net.ipv6.conf.all.forwarding is 0: IPv6 requests will not reach their backends; set it to 1"
+    if delivery is Delivery.STACK:
+        for name in uplinks:
+            if sysctl.strict_reverse_path(name):
+                yield (
+                    f"rp_filter is strict on {name}: clients whose route back leaves by another interface are "
+                    f"dropped; set net.ipv4.conf.{name}.rp_filter=2 where routing is asymmetric"
+                )
+
+
+def _ipv6_forwarding() -> bool:
+    return bool(sysctl.ipv6_enabled() and sysctl.read("ipv6/conf/all/forwarding"))

@@ -1,0 +1,47 @@
+"""What can go wrong between the agent and the kernel, in words an operator can act on.
+
+Rules: every message says what was found and what to do about it; nothing here carries a kernel object.
+"""
+
+from __future__ import annotations
+
+
+class DataplaneError(Exception):
+    """Base of all errors of agent.dataplane."""
+
+
+class NodeUnfit(DataplaneError):
+    """The node lacks something without which nothing works. `faults` has one sentence each."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class AlreadyRunning(DataplaneError):
+    """Another agent holds this node. `pid` is its process id, None when it has not written one yet."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class PinsOfAnother(DataplaneError):
+    """What is pinned was made by another layout, or with other sizes, than this agent's."""
+
+
+class NotInstalled(DataplaneError):
+    """No pinned tables: no agent has run on this node since it booted, or `penstock down` was run."""
+
+
+class TableFull(DataplaneError):
+    """The image needs more room than a table has. Nothing of it was written."""
+
+    def __init__(self, table: str, wanted: int, room: int, setting: str) -> None:
+        super().__init__(
+            f"table {table} has room for {room}, {wanted} are wanted; raise {setting} "
+            "(it takes effect after `penstock down`, which ends all flows)"
+        )
+        self.table = table
+        self.wanted = wanted
+        self.room = room

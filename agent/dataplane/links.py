@@ -1,0 +1,57 @@
+"""The node's interfaces as rtnetlink shows them, trimmed to what the data plane asks of one.
+
+Rules: one dump is one consistent picture; statistics are left out of it (they are most of a dump's bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute
+
+_ARPHRD_ETHER = 1
+_IFF_UP = 1
+# linux/rtnetlink.h: RTEXT_FILTER_SKIP_STATS, kernel 4.4.
+_SKIP_STATISTICS = 1 << 3
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface of this network namespace.
+
+    `mac` is six octets (zero where there is none), `master` the ifindex of the bridge or bond it belongs to or 0,
+    `peer_elsewhere` whether its other end is in another network namespace (a container's interface).
+    """
+
+    index: int
+    name: str
+    kind: str
+    mac: bytes
+    mtu: int
+    up: bool
+    ethernet: bool
+    master: int
+    peer_elsewhere: bool
+
+
+def read_links(netlink: IPRoute) -> Mapping[int, Link]:
+    """Every interface by its ifindex."""
+    return {link.index: link for link in map(_link, netlink.link("dump", ext_mask=_SKIP_STATISTICS))}
+
+
+def _link(message: Any) -> Link:
+    get = message.get_attr
+    info = get("IFLA_LINKINFO")
+    return Link(
+        index=message["index"],
+        name=get("IFLA_IFNAME"),
+        kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
+        mac=bytes.fromhex((get("IFLA_ADDRESS") or "").replace(":", ""))[:6].ljust(6, b"\0"),
+        mtu=get("IFLA_MTU") or 0,
+        up=bool(message["flags"] & _IFF_UP),
+        ethernet=message["ifi_type"] == _ARPHRD_ETHER,
+        master=get("IFLA_MASTER") or 0,
+        peer_elsewhere=get("IFLA_LINK_NETNSID") is not None,
+    )

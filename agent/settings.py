@@ -1,0 +1,169 @@
+"""What an operator may set, with defaults, and what each setting may hold.
+
+Decides: the names, the defaults and the bounds of every setting of the agent. Rules: values only, frozen; a Settings
+that exists is valid, for making an invalid one raises SettingsError that lists every fault at once, each naming the
+setting as the command line and the environment spell it. Times are seconds; tables are counted in flows (a flow
+takes two entries) or in entries of the thing they are named for.
+Must never: read the environment, a file or the kernel; hold anything that differs between nodes of one cluster
+without an operator having said so.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+AUTO = "auto"
+"""The uplink name that stands for: every interface that carries a default route."""
+
+# Fifteen octets and no slash or white space: dev_valid_name() of the kernel.
+_INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}\Z")
+
+
+class SettingsError(ValueError):
+    """One or more settings cannot be used. `faults` has one sentence each."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class Delivery(enum.Enum):
+    """How a request reaches a backend on this node: up the stack (policy applies) or redirected past it."""
+
+    STACK = "stack"
+    REDIRECT = "redirect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSizes:
+    """Room in the kernel's tables, fixed when they are first made. Flows are per address family."""
+
+    tcp_flows: int = 131_072
+    half_open: int = 16_384
+    udp_flows: int = 65_536
+    max_gateways: int = 4_096
+    max_listeners: int = 16_384
+    max_pools: int = 1_024
+    max_backends: int = 65_536
+    max_interfaces: int = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleLimits:
+    """Seconds without a packet after which a flow is forgotten.
+
+    RFC 5382 REQ-5 asks for at least 2 h 4 m for established TCP, RFC 4787 REQ-5 for at least 2 minutes for UDP;
+    `closed` is how long a tuple rests after FIN both ways, `reset` after an RST.
+    """
+
+    tcp_established: int = 7_860
+    udp: int = 120
+    half_open: int = 60
+    closed: int = 60
+    reset: int = 10
+
+
+# (lowest, highest) of each number. The LRU floors are those below which an LRU, split per CPU, evicts live entries.
+_TABLE_BOUNDS = {
+    "tcp_flows": (1_024, 16_777_216),
+    "half_open": (1_024, 4_194_304),
+    "udp_flows": (1_024, 16_777_216),
+    "max_gateways": (1, 65_536),
+    "max_listeners": (2, 1_048_576),
+    "max_pools": (2, 65_536),
+    "max_backends": (3, 4_194_304),
+    "max_interfaces": (2, 65_536),
+}
+_LIMIT_BOUNDS = {
+    "tcp_established": (10, 604_800),
+    "udp": (1, 86_400),
+    "half_open": (1, 3_600),
+    "closed": (1, 3_600),
+    "reset": (1, 3_600),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the agent is told.
+
+    `uplinks`: names of the client-facing interfaces, or ("auto",). `absent_grace`: how long an endpoint may be in no
+    EndpointSlice before its TCP flows are reset. `reply_rate_limit`: RST and ICMP of our own, per CPU and second; 0
+    sends none. `pin_dir` must be in a BPF file system that outlives the agent, `run_dir` in one that does not outlive
+    the node's boot. `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
+    """
+
+    manifests: Path | None = None
+    uplinks: tuple[str, ...] = (AUTO,)
+    delivery: Delivery = Delivery.STACK
+    tables: TableSizes = field(default_factory=TableSizes)
+    limits: IdleLimits = field(default_factory=IdleLimits)
+    absent_grace: int = 30
+    reply_rate_limit: int = 1_000
+    pin_dir: Path = Path("/sys/fs/bpf/penstock")
+    run_dir: Path = Path("/run/penstock")
+    object_dir: Path = Path(__file__).resolve().parent.parent / "build"
+    metrics_address: str = "127.0.0.1:9464"
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError naming every setting that cannot be used."""
+        faults = tuple(self._faults())
+        if faults:
+            raise SettingsError(faults)
+
+    def _faults(self) -> Iterator[str]:
+        yield from _uplink_faults(self.uplinks)
+        yield from _number_faults(self.tables, _TABLE_BOUNDS, "")
+        yield from _number_faults(self.limits, _LIMIT_BOUNDS, "limit_")
+        yield from _bound_fault("absent_grace", self.absent_grace, 0, 86_400)
+        yield from _bound_fault("reply_rate_limit", self.reply_rate_limit, 0, 10_000_000)
+        for name in ("pin_dir", "run_dir", "object_dir"):
+            path: Path = getattr(self, name)
+            if not path.is_absolute():
+                yield f"{name}: {str(path)!r} is not an absolute path"
+        try:
+            split_address(self.metrics_address)
+        except ValueError as error:
+            yield f"metrics_address: {error}"
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:9464" or "[::1]:9464". Raises ValueError that says what is wrong with `text`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r} does not end in a port from 1 to 65535")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f"{text!r} does not begin with an IP address") from None
+    if bracketed != (address.version == 6):
+        raise ValueError(f"{text!r}: write an IPv6 address in brackets, an IPv4 address without")
+    return str(address), int(port)
+
+
+def _uplink_faults(names: tuple[str, ...]) -> Iterator[str]:
+    if not names:
+        yield f"uplinks: none given; name the client-facing interfaces, or write {AUTO!r}"
+    if AUTO in names and len(names) > 1:
+        yield f"uplinks: {AUTO!r} stands alone, next to names it means nothing"
+    for name in names:
+        if not _INTERFACE_NAME.match(name) or name in {".", ".."}:
+            yield f"uplinks: {name!r} cannot be the name of an interface"
+    for name in sorted({x for x in names if names.count(x) > 1}):
+        yield f"uplinks: {name!r} is given twice"
+
+
+def _number_faults(group: TableSizes | IdleLimits, bounds: dict[str, tuple[int, int]], prefix: str) -> Iterator[str]:
+    for x in fields(group):
+        yield from _bound_fault(prefix + x.name, getattr(group, x.name), *bounds[x.name])
+
+
+def _bound_fault(name: str, value: int, lowest: int, highest: int) -> Iterator[str]:
+    if not lowest <= value <= highest:
+        yield f"{name}: {value} is not from {lowest} to {highest}"
