@@ -15,6 +15,8 @@ import dns.message
 import dns.query
 import dns.rdatatype
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from lab.servers.dns import NAME
 from lab.topology import Address
@@ -24,8 +26,7 @@ PATIENCE: Final = 5.0
 
 def get_page(gateway: Address) -> str:
     """HTTP: one connection, GET /."""
-    host = f"[{gateway}]" if gateway.version == 6 else str(gateway)
-    connection = http.client.HTTPConnection(host, 80, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(str(gateway), 80, timeout=PATIENCE)
     try:
         connection.request("GET", "/", headers={"Connection": "close"})
         return connection.getresponse().read().decode().split()[0]
@@ -35,7 +36,8 @@ def get_page(gateway: Address) -> str:
 
 def set_and_get(gateway: Address) -> str:
     """Redis: one connection, a SET and a GET of it, and the server's name."""
-    with Redis(host=str(gateway), port=6379, socket_timeout=PATIENCE, decode_responses=True) as client:
+    once = Retry(NoBackoff(), 0)
+    with Redis(host=str(gateway), port=6379, socket_timeout=PATIENCE, retry=once, decode_responses=True) as client:
         client.set("greeting", "hello")
         if client.get("greeting") != "hello":
             raise ConnectionError("Redis did not give back what was set")
