@@ -1,0 +1,90 @@
+"""Findings become conditions.
+
+Decides types, reasons and messages of every condition, by the table in the Gateway API's godoc (gateway_types.go,
+shared_types.go v1.7.0). Rules: Programmed is Unknown/Pending where nothing but the kernel is waited for
+(`status.programmed` turns it True), False where it cannot come true. Must never judge: the Problems come from
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from routes.attach import Attachment
+from routes.conflicts import OwnListener
+from routes.gateways import OwnGateway
+from routes.problem import Problem
+from routes.status import Condition
+
+
+def gateway_class(generation: int, problem: Problem | None) -> tuple[Condition, ...]:
+    return (_condition("Accepted", generation, problem),)
+
+
+def gateway(owner: OwnGateway, listeners: Sequence[OwnListener]) -> tuple[Condition, ...]:
+    """`listeners` are those of this Gateway."""
+    generation = owner.gateway.metadata.generation
+    good = [x for x in listeners if x.rejected is None]
+    bad = ", ".join(x.listener.name for x in listeners if x.rejected is not None)
+    unresolved = ", ".join(x.listener.name for x in listeners if x.kinds_problem is not None)
+    rejected = owner.rejected
+    if rejected is None and not good:
+        rejected = Problem("ListenersNotValid", f"no listener is accepted: {bad}")
+    if rejected is None and bad:
+        accepted = Condition("Accepted", "True", "ListenersNotValid", f"listeners not accepted: {bad}", generation)
+    else:
+        accepted = _condition("Accepted", generation, rejected)
+    not_resolved = Problem("ListenersNotResolved", f"listeners not resolved: {unresolved}") if unresolved else None
+    unprogrammed = Problem("Invalid", "the Gateway is not accepted") if rejected is not None else owner.unassigned
+    return (
+        accepted,
+        _programmed(generation, unprogrammed),
+        _condition("ResolvedRefs", generation, not_resolved),
+    )
+
+
+def listener(own: OwnListener) -> tuple[Condition, ...]:
+    generation = own.owner.gateway.metadata.generation
+    unprogrammed: Problem | None = None
+    if own.rejected is not None:
+        unprogrammed = Problem("Invalid", own.rejected.message)
+    elif own.owner.rejected is not None:
+        unprogrammed = Problem("Invalid", "the Gateway is not accepted")
+    elif own.owner.unassigned is not None:
+        unprogrammed = Problem("Pending", "the Gateway has no usable address")
+    if own.conflicted is None:
+        conflicted = Condition("Conflicted", "False", "NoConflicts", "no conflict", generation)
+    else:
+        conflicted = Condition("Conflicted", "True", own.conflicted.reason, own.conflicted.message, generation)
+    return (
+        _condition("Accepted", generation, own.rejected),
+        _programmed(generation, unprogrammed),
+        _condition("ResolvedRefs", generation, own.kinds_problem),
+        conflicted,
+    )
+
+
+def route_parent(attachment: Attachment, refs_problem: Problem | None, superseded: str) -> tuple[Condition, ...]:
+    """`superseded` tells which older routes serve in this one's place, "" if none."""
+    generation = attachment.route.metadata.generation
+    if attachment.problem is None and superseded:
+        accepted = Condition("Accepted", "True", "Accepted", superseded, generation)
+    else:
+        accepted = _condition("Accepted", generation, attachment.problem)
+    return (accepted, _condition("ResolvedRefs", generation, refs_problem))
+
+
+_GOOD = {"Accepted": "accepted", "ResolvedRefs": "all references resolved"}
+
+
+def _condition(type_: str, generation: int, problem: Problem | None) -> Condition:
+    """A condition whose reason for True is its own name."""
+    if problem is None:
+        return Condition(type_, "True", type_, _GOOD[type_], generation)
+    return Condition(type_, "False", problem.reason, problem.message, generation)
+
+
+def _programmed(generation: int, problem: Problem | None) -> Condition:
+    if problem is None:
+        return Condition("Programmed", "Unknown", "Pending", "not yet read back from the kernel", generation)
+    return Condition("Programmed", "False", problem.reason, problem.message, generation)

@@ -1,0 +1,143 @@
+"""Decoding: a document, as parsed from YAML or JSON, becomes a trimmed frozen object.
+
+Decides which documents are objects of ours. Rules: a known kind either decodes whole and keeps the API server's rules
+(`rules`), or is an InvalidObject that names object and field; an unknown kind is ignored with a note; null is the same
+as absent, as on the API server; an object without a namespace is in `default`. Must never guess at a broken document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from routes import rules
+from routes.errors import InvalidObject
+from routes.objects import CLUSTER_SCOPED, SERVED, GroupKind, Object
+
+_AT = re.compile(r"^(?P<problem>.*) - at `(?P<path>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """`ignored` has one note per document that is of no kind of ours, in the order they came."""
+
+    objects: tuple[Object, ...]
+    ignored: tuple[str, ...]
+
+
+def decode(document: object) -> Object | None:
+    """One document -> its object, None if it is of an unknown kind.
+
+    Raises InvalidObject.
+    """
+    head = _head(document)
+    served = SERVED.get(head.group_kind)
+    if served is None:
+        return None
+    type_, versions = served
+    if head.version not in versions:
+        readable = ", ".join(sorted(versions))
+        raise InvalidObject(head.kind, head.name, "apiVersion", f"version {head.version!r} is not served ({readable})")
+    try:
+        decoded = msgspec.convert(_without_nulls(head.document), type_)
+    except msgspec.ValidationError as error:
+        raise InvalidObject(head.kind, head.name, *_place(str(error))) from None
+    namespace = "" if head.kind in CLUSTER_SCOPED else decoded.metadata.namespace or "default"
+    if namespace != decoded.metadata.namespace:
+        metadata = msgspec.structs.replace(decoded.metadata, namespace=namespace)
+        decoded = msgspec.structs.replace(decoded, metadata=metadata)
+    rules.check(decoded)
+    return decoded
+
+
+def decode_all(documents: Iterable[object]) -> Decoded:
+    """Documents -> objects and notes. `List` documents are opened, empty documents (YAML `---`) skipped.
+
+    Raises InvalidObject at the first document that is wrong.
+    """
+    objects: list[Object] = []
+    ignored: list[str] = []
+    for document in _opened(documents):
+        decoded = decode(document)
+        if decoded is None:
+            ignored.append(ignored_note(document))
+        else:
+            objects.append(decoded)
+    return Decoded(tuple(objects), tuple(ignored))
+
+
+def ignored_note(document: object) -> str:
+    """Why `decode` returned None for this document, for people."""
+    head = _head(document)
+    group = f"{head.group_kind.group}/" if head.group_kind.group else ""
+    return f"{head.kind} {head.name}: ignored, Penstock does not read {group}{head.version} {head.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    document: Mapping[str, object]
+    group_kind: GroupKind
+    version: str
+    name: str  # for people
+
+    @property
+    def kind(self) -> str:
+        return self.group_kind.kind
+
+
+def _head(document: object) -> _Head:
+    if not isinstance(document, Mapping):
+        raise InvalidObject("?", "?", "", f"expected an object, got {type(document).__name__}")
+    kind = document.get("kind")
+    name = _name(document)
+    if not isinstance(kind, str) or not kind:
+        raise InvalidObject("?", name, "kind", "is required")
+    api_version = document.get("apiVersion")
+    if not isinstance(api_version, str) or not api_version:
+        raise InvalidObject(kind, name, "apiVersion", "is required")
+    group, _, version = api_version.rpartition("/")
+    return _Head(document, GroupKind(group, kind), version, name)
+
+
+def _name(document: Mapping[str, object]) -> str:
+    metadata = document.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return "?"
+    name = metadata.get("name") or "?"
+    namespace = metadata.get("namespace") or ("" if document.get("kind") in CLUSTER_SCOPED else "default")
+    return f"{namespace}/{name}" if namespace else str(name)
+
+
+def _opened(documents: Iterable[object]) -> Iterable[object]:
+    for document in documents:
+        if document is None:
+            continue
+        if isinstance(document, Mapping) and document.get("kind") == "List":
+            items = document.get("items") or ()
+            if not isinstance(items, list | tuple):
+                raise InvalidObject("List", "?", "items", f"expected an array, got {type(items).__name__}")
+            yield from _opened(items)
+        else:
+            yield document
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _place(message: str) -> tuple[str, str]:
+    """msgspec's message -> (field path, problem)."""
+    match = _AT.match(message)
+    problem, path = (match["problem"], match["path"].removeprefix("$").removeprefix(".")) if match else (message, "")
+    missing = _MISSING.match(problem)
+    if missing is not None:
+        return (f"{path}.{missing['field']}" if path else missing["field"]), "is required"
+    return path, problem[:1].lower() + problem[1:]

@@ -1,0 +1,319 @@
+"""The Kubernetes objects that routing is made of, trimmed to the fields it reads.
+
+Decides which fields of which kinds matter. Rules: frozen; every field that the API defaults has that default here, so
+that a manifest from a folder and an object from the API server look the same; what one field alone may hold is written
+in its type (rules between fields are in `rules`). Must never keep managedFields, annotations or status: memory is a
+goal.
+
+Sources: gateway-api v1.7.0 apis/v1/*_types.go (TCPRoute and UDPRoute are v1 since v1.6.0), Kubernetes core/v1 and
+discovery/v1.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
+ObjectName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+NamespaceName: TypeAlias = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
+SectionName: TypeAlias = Annotated[str, Meta(max_length=253)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+Weight: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
+TransportName: TypeAlias = Literal["TCP", "UDP", "SCTP"]
+
+
+class ObjectKey(NamedTuple):
+    """Identity of an object; `namespace` is "" for kinds without one."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class GroupKind(NamedTuple):
+    group: str
+    kind: str
+
+
+class _Trimmed(Struct, frozen=True, rename="camel"):
+    """Base of everything below: camelCase on the wire, unknown fields dropped."""
+
+
+class Metadata(_Trimmed, frozen=True):
+    name: ObjectName
+    namespace: NamespaceName = ""
+    generation: int = 0
+    creation_timestamp: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class LabelledMetadata(Metadata, frozen=True):
+    """For the kinds whose labels are read."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Object(_Trimmed, frozen=True):
+    """Base of every kind. The namespace is "" for kinds without one, never for the others."""
+
+    GROUP: ClassVar[str]
+    KIND: ClassVar[str]
+
+    metadata: Metadata
+
+    @property
+    def key(self) -> ObjectKey:
+        return ObjectKey(self.GROUP, self.KIND, self.metadata.namespace, self.metadata.name)
+
+
+# ---- GatewayClass --------------------------------------------------------------------------------------------------
+
+
+class ParametersReference(_Trimmed, frozen=True):
+    group: str
+    kind: str
+    name: str
+
+
+class GatewayClassSpec(_Trimmed, frozen=True):
+    controller_name: Annotated[str, Meta(min_length=1, max_length=253)]
+    parameters_ref: ParametersReference | None = None
+
+
+class GatewayClass(Object, frozen=True):
+    GROUP = GATEWAY_GROUP
+    KIND = "GatewayClass"
+
+    spec: GatewayClassSpec
+
+
+# ---- Gateway -------------------------------------------------------------------------------------------------------
+
+
+class LabelSelectorRequirement(_Trimmed, frozen=True):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(_Trimmed, frozen=True):
+    match_labels: dict[str, str] = field(default_factory=dict)
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
+class RouteNamespaces(_Trimmed, frozen=True):
+    from_: Literal["All", "Same", "Selector"] = field(default="Same", name="from")
+    selector: LabelSelector | None = None
+
+
+class RouteGroupKind(_Trimmed, frozen=True):
+    kind: str
+    group: str = GATEWAY_GROUP
+
+
+class AllowedRoutes(_Trimmed, frozen=True):
+    namespaces: RouteNamespaces = RouteNamespaces()
+    kinds: Annotated[tuple[RouteGroupKind, ...], Meta(max_length=8)] = ()
+
+
+class Listener(_Trimmed, frozen=True):
+    name: Annotated[str, Meta(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+    port: Port
+    protocol: Annotated[
+        str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(/[A-Za-z0-9]+)?$")
+    ]
+    hostname: str = ""
+    tls: dict[str, object] | None = None
+    allowed_routes: AllowedRoutes = AllowedRoutes()
+
+
+class GatewayAddress(_Trimmed, frozen=True):
+    value: Annotated[str, Meta(max_length=253)] = ""
+    type: str = "IPAddress"
+
+
+class GatewayInfrastructure(_Trimmed, frozen=True):
+    parameters_ref: ParametersReference | None = None
+
+
+class GatewaySpec(_Trimmed, frozen=True):
+    gateway_class_name: ObjectName
+    listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=64)]
+    addresses: Annotated[tuple[GatewayAddress, ...], Meta(max_length=16)] = ()
+    infrastructure: GatewayInfrastructure = GatewayInfrastructure()
+
+
+class Gateway(Object, frozen=True):
+    GROUP = GATEWAY_GROUP
+    KIND = "Gateway"
+
+    spec: GatewaySpec
+
+
+# ---- Routes --------------------------------------------------------------------------------------------------------
+
+
+class ParentReference(_Trimmed, frozen=True):
+    name: ObjectName
+    group: str = GATEWAY_GROUP
+    kind: str = "Gateway"
+    namespace: NamespaceName = ""
+    section_name: SectionName = ""
+    port: Port | None = None
+
+
+class BackendReference(_Trimmed, frozen=True):
+    name: ObjectName
+    group: str = ""
+    kind: Annotated[str, Meta(min_length=1)] = "Service"
+    namespace: NamespaceName = ""
+    port: Port | None = None
+    weight: Weight = 1
+
+
+class L4Rule(_Trimmed, frozen=True):
+    backend_refs: Annotated[tuple[BackendReference, ...], Meta(min_length=1, max_length=16)]
+
+
+class L4RouteSpec(_Trimmed, frozen=True):
+    rules: tuple[L4Rule, ...]
+    parent_refs: Annotated[tuple[ParentReference, ...], Meta(max_length=32)] = ()
+
+
+class L4Route(Object, frozen=True):
+    """What TCPRoute and UDPRoute have in common: everything but the kind."""
+
+    spec: L4RouteSpec
+
+
+class TCPRoute(L4Route, frozen=True):
+    GROUP = GATEWAY_GROUP
+    KIND = "TCPRoute"
+
+
+class UDPRoute(L4Route, frozen=True):
+    GROUP = GATEWAY_GROUP
+    KIND = "UDPRoute"
+
+
+class GrantFrom(_Trimmed, frozen=True):
+    group: str
+    kind: str
+    namespace: NamespaceName
+
+
+class GrantTo(_Trimmed, frozen=True):
+    group: str
+    kind: str
+    name: str = ""
+
+
+class ReferenceGrantSpec(_Trimmed, frozen=True):
+    from_: Annotated[tuple[GrantFrom, ...], Meta(min_length=1, max_length=16)] = field(name="from")
+    to: Annotated[tuple[GrantTo, ...], Meta(min_length=1, max_length=16)]
+
+
+class ReferenceGrant(Object, frozen=True):
+    GROUP = GATEWAY_GROUP
+    KIND = "ReferenceGrant"
+
+    spec: ReferenceGrantSpec
+
+
+# ---- Core ----------------------------------------------------------------------------------------------------------
+
+
+class Namespace(Object, frozen=True):
+    GROUP = ""
+    KIND = "Namespace"
+
+    metadata: LabelledMetadata
+
+
+class ServicePort(_Trimmed, frozen=True):
+    port: Port
+    name: str = ""
+    protocol: TransportName = "TCP"
+
+
+class ServiceSpec(_Trimmed, frozen=True):
+    type: str = "ClusterIP"
+    ports: tuple[ServicePort, ...] = ()
+
+
+class Service(Object, frozen=True):
+    GROUP = ""
+    KIND = "Service"
+
+    spec: ServiceSpec
+
+
+class EndpointConditions(_Trimmed, frozen=True):
+    """None is unknown: `ready` then counts as true, `serving` as `ready`, `terminating` as false."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetReference(_Trimmed, frozen=True):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class SliceEndpoint(_Trimmed, frozen=True):
+    addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
+    conditions: EndpointConditions = EndpointConditions()
+    target_ref: TargetReference | None = None
+
+
+class SlicePort(_Trimmed, frozen=True):
+    """`port` None means every port of the endpoint: no Service port resolves through it."""
+
+    name: str = ""
+    port: Port | None = None
+    protocol: TransportName = "TCP"
+
+
+class EndpointSlice(Object, frozen=True):
+    GROUP = "discovery.k8s.io"
+    KIND = "EndpointSlice"
+
+    metadata: LabelledMetadata
+    address_type: Literal["IPv4", "IPv6", "FQDN"]
+    endpoints: Annotated[tuple[SliceEndpoint, ...], Meta(max_length=1000)] = ()
+    ports: Annotated[tuple[SlicePort, ...], Meta(max_length=100)] = ()
+
+    @property
+    def service(self) -> str:
+        """Name of the Service it belongs to, "" when it says none."""
+        return self.metadata.labels.get(SERVICE_NAME_LABEL, "")
+
+
+# (group, kind) -> versions that are read. v1alpha2 of the L4 routes has the same fields (experimental channel only).
+SERVED: Final[dict[GroupKind, tuple[type[Object], frozenset[str]]]] = {
+    GroupKind(kind.GROUP, kind.KIND): (kind, frozenset(versions))
+    for kind, versions in (
+        (GatewayClass, ("v1", "v1beta1")),
+        (Gateway, ("v1", "v1beta1")),
+        (TCPRoute, ("v1", "v1alpha2")),
+        (UDPRoute, ("v1", "v1alpha2")),
+        (ReferenceGrant, ("v1", "v1beta1")),
+        (Namespace, ("v1",)),
+        (Service, ("v1",)),
+        (EndpointSlice, ("v1",)),
+    )
+}
+CLUSTER_SCOPED: Final = frozenset({GatewayClass.KIND, Namespace.KIND})

@@ -1,0 +1,118 @@
+"""The API server's rules between fields, for objects that never passed an API server.
+
+Decides what a folder of manifests may hold: exactly what the CRDs' CEL and the core types' validation let through, as
+far as Penstock reads the fields. Rules: one function per kind; the error names the second of two fields that clash, the
+one a person would change. Must never refuse what an API server accepts: those are statuses.
+
+Sources: gateway-api v1.7.0 config/crd/standard (x-kubernetes-validations), Kubernetes pkg/apis/core/validation and
+pkg/apis/discovery/validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Final
+
+from routes.errors import InvalidObject
+from routes.objects import EndpointSlice, Gateway, L4Route, Object, Service, TCPRoute, UDPRoute
+
+
+def check(checked: Object) -> None:
+    """Raises InvalidObject at the first rule broken."""
+    rule = _RULES.get(type(checked))
+    if rule is not None:
+        rule(checked)
+
+
+def refuse(checked: Object, field: str, problem: str) -> InvalidObject:
+    """The error for a field of a decoded object."""
+    return InvalidObject(checked.KIND, str(checked.key), field, problem)
+
+
+def _gateway(gateway: Gateway) -> None:
+    listeners = gateway.spec.listeners
+    _unique(gateway, "spec.listeners[{}].name", (x.name for x in listeners), "is the name of an earlier listener")
+    _unique(
+        gateway,
+        "spec.listeners[{}].port",
+        ((x.port, x.protocol, x.hostname) for x in listeners),
+        "is used by an earlier listener with the same protocol and hostname",
+    )
+    for i, listener in enumerate(listeners):
+        if listener.protocol in ("TCP", "UDP") and listener.hostname:
+            raise refuse(gateway, f"spec.listeners[{i}].hostname", f"must be absent for protocol {listener.protocol}")
+        if listener.protocol in ("HTTP", "TCP", "UDP") and listener.tls is not None:
+            raise refuse(gateway, f"spec.listeners[{i}].tls", f"must be absent for protocol {listener.protocol}")
+    addresses: list[Hashable] = []
+    for i, address in enumerate(gateway.spec.addresses):
+        if address.type == "IPAddress" and address.value:
+            addresses.append(_ip(gateway, f"spec.addresses[{i}].value", address.value))
+        else:
+            addresses.append((i, address.value))
+    _unique(gateway, "spec.addresses[{}].value", addresses, "is an address already listed")
+
+
+def _route(route: L4Route) -> None:
+    if len(route.spec.rules) != 1:
+        raise refuse(route, "spec.rules", f"must have exactly one rule, has {len(route.spec.rules)}")
+    for i, ref in enumerate(route.spec.rules[0].backend_refs):
+        if ref.group == "" and ref.kind == "Service" and ref.port is None:
+            raise refuse(route, f"spec.rules[0].backendRefs[{i}].port", "is required for a Service")
+    parents = [(x.group, x.kind, x.namespace or route.metadata.namespace, x.name) for x in route.spec.parent_refs]
+    sections = [(x.section_name, x.port) for x in route.spec.parent_refs]
+    for i, parent in enumerate(parents):
+        if parents.count(parent) > 1 and sections[i] == ("", None):
+            problem = "is required when a parent is named more than once"
+            raise refuse(route, f"spec.parentRefs[{i}].sectionName", problem)
+    pairs = zip(parents, sections, strict=True)
+    _unique(route, "spec.parentRefs[{}]", pairs, "is the same parent and section as an earlier one")
+
+
+def _service(service: Service) -> None:
+    ports = service.spec.ports
+    for i, port in enumerate(ports):
+        if len(ports) > 1 and not port.name:
+            raise refuse(service, f"spec.ports[{i}].name", "is required when a Service has more than one port")
+    _unique(service, "spec.ports[{}].name", (x.name for x in ports), "is the name of an earlier port")
+    numbers = ((x.port, x.protocol) for x in ports)
+    _unique(service, "spec.ports[{}].port", numbers, "is used by an earlier port with the same protocol")
+
+
+def _slice(slice_: EndpointSlice) -> None:
+    _unique(slice_, "ports[{}].name", (x.name for x in slice_.ports), "is the name of an earlier port")
+    if slice_.address_type == "FQDN":
+        return
+    expected: type = IPv4Address if slice_.address_type == "IPv4" else IPv6Address
+    for i, endpoint in enumerate(slice_.endpoints):
+        for j, text in enumerate(endpoint.addresses):
+            place = f"endpoints[{i}].addresses[{j}]"
+            if not isinstance(_ip(slice_, place, text), expected):
+                raise refuse(slice_, place, f"{text!r} is not of addressType {slice_.address_type}")
+
+
+def _ip(checked: Object, field: str, text: str) -> IPv4Address | IPv6Address:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise refuse(checked, field, f"{text!r} is not an IP address") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise refuse(checked, field, f"{text!r} has a scope; an address without one is needed")
+    return address
+
+
+def _unique(checked: Object, field: str, values: Iterable[Hashable], problem: str) -> None:
+    seen: set[Hashable] = set()
+    for i, value in enumerate(values):
+        if value in seen:
+            raise refuse(checked, field.format(i), problem)
+        seen.add(value)
+
+
+_RULES: Final[dict[type, Callable[[Any], None]]] = {
+    Gateway: _gateway,
+    TCPRoute: _route,
+    UDPRoute: _route,
+    Service: _service,
+    EndpointSlice: _slice,
+}
