@@ -60,7 +60,7 @@ enum verdict {
 	DROP_RATE_LIMITED = 13,	    /* would have been answered with RST or ICMP, but the limit was reached */
 	DROP_FLOW_COLLISION = 14,   /* the reply's tuple is taken by another live flow and no other could be found */
 	DROP_TABLE_FULL = 15,	    /* new flow refused: the flow table has no room */
-	DROP_STALE_REPLY = 16,	    /* reply addressed to a gateway, whose flow is forgotten */
+	DROP_NO_FLOW = 16,	    /* belongs to no flow and cannot begin one: late reply, stray RST */
 	DROP_INTERNAL = 17,	    /* a kernel helper failed */
 	VERDICT_COUNT = 18,
 };
@@ -147,7 +147,7 @@ struct verdict_count {
 };
 
 struct listener_count {
-	__u64 connections; /* new flows given to a backend */
+	__u64 connections; /* flows given to a backend; TCP: those that became established */
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 };

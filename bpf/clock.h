@@ -6,6 +6,7 @@
 #ifndef PENSTOCK_CLOCK_H
 #define PENSTOCK_CLOCK_H
 
+#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #define NSEC_PER_SEC 1000000000ULL

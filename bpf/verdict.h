@@ -7,26 +7,33 @@
 #ifndef PENSTOCK_VERDICT_H
 #define PENSTOCK_VERDICT_H
 
+#include <linux/if_ether.h>
+
 #include "maps.h"
 
-#define ETH_HEADER 14
+/* What a packet weighs, taken before anything changes it. */
+struct weight {
+	__u32 packets;
+	__u32 bytes; /* from the network header on */
+};
 
-static __always_inline __u32 wire_packets(const struct __sk_buff *skb)
+static __always_inline struct weight weigh(const struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
+	struct weight w = {.packets = segments ? segments : 1, .bytes = skb->len - ETH_HLEN};
 
-	return segments ? segments : 1;
+	return w;
 }
 
-static __always_inline void count(const struct __sk_buff *skb, enum hook hook, enum verdict verdict)
+static __always_inline void count(enum hook hook, enum verdict verdict, struct weight weight)
 {
 	__u32 index = hook * VERDICT_COUNT + verdict;
 	struct verdict_count *c = bpf_map_lookup_elem(&verdicts, &index);
 
 	if (!c)
 		return;
-	c->packets += wire_packets(skb);
-	c->bytes += skb->len - ETH_HEADER;
+	c->packets += weight.packets;
+	c->bytes += weight.bytes;
 }
 
 #endif /* PENSTOCK_VERDICT_H */

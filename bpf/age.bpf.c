@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Ageing: flows that are idle for longer than their state allows are removed, with no agent.
+ *
+ * Each live flow's request key stands in a queue (a turnstile). A bpf_timer that re-arms itself takes a slice from the
+ * head: not due yet -> back to the tail, untouched; expired -> the pair is removed; else -> back with a new due time.
+ * Rules: a slice is bounded, and a turnstile goes round within TURN_TICKS ticks; TCP flows are looked at at least every
+ * RECHECK seconds, since a FIN shortens their limit; UDP's table evicts by use and a look-up counts as use, so UDP
+ * flows are looked at only when they may have expired.
+ * The timer's map is pinned: it lives as long as the pin, whatever becomes of this program's own file or the agent.
+ */
+#include "flow.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define CLOCK_MONOTONIC 1
+#define TICK_NSEC (100 * 1000 * 1000ULL)
+#define TURN_TICKS 128
+#define RECHECK 20
+
+struct ageing {
+	struct bpf_timer timer;
+	__u32 tick;
+	__u32 pad;
+};
+
+PINNED_MAP(ageing, BPF_MAP_TYPE_ARRAY, 1, __u32, struct ageing);
+
+struct slice {
+	__u32 now;
+	__u32 tick;
+	__u32 looked_at;
+	__u32 expired;
+};
+
+/* Seconds until the flow may have expired; 0: it has, and was removed, or it is gone anyway. */
+static __always_inline __u32 look_at(enum table table, int family, const union tuple *key, __u32 generation, __u32 now,
+				     struct slice *slice)
+{
+	struct flow *f = flow_lookup(table, family, key);
+	union tuple twin_at;
+	struct flow *twin;
+	__u32 idle, limit;
+
+	slice->looked_at++;
+	if (!f || f->generation != generation)
+		return 0;
+	twin_key(family, key, f, &twin_at);
+	twin = flow_lookup(table, family, &twin_at);
+	limit = idle_limit(f->state);
+	if (twin && twin->generation == generation)
+		idle = idle_seconds(f, twin, now);
+	else /* UDP: one half evicted; the other restores it, if it lives */
+		idle = idle_seconds(f, f, now);
+	if (idle <= limit) {
+		limit = limit - idle + 1;
+		return table == TABLE_TCP && limit > RECHECK ? RECHECK : limit;
+	}
+	pair_remove(table, family, key, &twin_at, generation);
+	slice->expired++;
+	return 0;
+}
+
+#define TURNSTILE(NAME, QUEUE, ENTRY, KEY, TABLE, FAMILY)                                                              \
+	static long NAME(__u32 i, void *context)                                                                       \
+	{                                                                                                              \
+		struct slice *slice = context;                                                                         \
+		struct ENTRY entry;                                                                                    \
+		union tuple key;                                                                                       \
+		__u32 wait;                                                                                            \
+                                                                                                                       \
+		if (bpf_map_pop_elem(&QUEUE, &entry))                                                                  \
+			return 1;                                                                                      \
+		if (entry.tick == slice->tick) { /* once round */                                                      \
+			bpf_map_push_elem(&QUEUE, &entry, BPF_EXIST);                                                  \
+			return 1;                                                                                      \
+		}                                                                                                      \
+		entry.tick = slice->tick;                                                                              \
+		if ((__s32)(entry.due - slice->now) <= 0) {                                                            \
+			key.KEY = entry.key;                                                                           \
+			wait = look_at(TABLE, FAMILY, &key, entry.generation, slice->now, slice);                      \
+			if (!wait)                                                                                     \
+				return 0;                                                                              \
+			entry.due = slice->now + wait;                                                                 \
+		}                                                                                                      \
+		bpf_map_push_elem(&QUEUE, &entry, 0);                                                                  \
+		return 0;                                                                                              \
+	}
+
+TURNSTILE(turn_tcp4, ageing_tcp4, ageing4, v4, TABLE_TCP, AF_INET)
+TURNSTILE(turn_tcp6, ageing_tcp6, ageing6, v6, TABLE_TCP, AF_INET6)
+TURNSTILE(turn_udp4, ageing_udp4, ageing4, v4, TABLE_UDP, AF_INET)
+TURNSTILE(turn_udp6, ageing_udp6, ageing6, v6, TABLE_UDP, AF_INET6)
+
+static int sweep(void *map, __u32 *index, struct ageing *ageing)
+{
+	struct slice slice = {.now = now_seconds(), .tick = ++ageing->tick};
+	__u32 tcp = tcp_flows_max / TURN_TICKS + 1, udp = udp_flows_max / TURN_TICKS + 1;
+	__u32 zero = 0;
+	struct flow_usage *usage;
+
+	bpf_loop(tcp, turn_tcp4, &slice, 0);
+	bpf_loop(tcp, turn_tcp6, &slice, 0);
+	bpf_loop(udp, turn_udp4, &slice, 0);
+	bpf_loop(udp, turn_udp6, &slice, 0);
+	usage = bpf_map_lookup_elem(&flow_usage, &zero);
+	if (usage) {
+		usage->swept += slice.looked_at;
+		usage->expired += slice.expired;
+		usage->last_sweep = bpf_ktime_get_ns();
+	}
+	bpf_timer_start(&ageing->timer, TICK_NSEC, 0);
+	return 0;
+}
+
+/* Run once by the agent after load; a timer that runs already gets this program's callback instead of the old one. */
+SEC("tc")
+int start_ageing(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct ageing *a = bpf_map_lookup_elem(&ageing, &zero);
+
+	if (!a)
+		return 1;
+	bpf_timer_init(&a->timer, &ageing, CLOCK_MONOTONIC); /* -EBUSY: it is there already */
+	if (bpf_timer_set_callback(&a->timer, sweep))
+		return 2;
+	if (bpf_timer_start(&a->timer, TICK_NSEC, 0))
+		return 3;
+	return 0;
+}

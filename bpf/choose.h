@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Picks the backend of a new flow: listener -> pool -> slot -> backend.
+ *
+ * Rules: the slot is a hash of the packet's own tuple with a seed that all nodes share, so any node, and a node that
+ * forgot, picks the same backend. Which slot holds which backend is the control plane's business (weighted Maglev).
+ */
+#ifndef PENSTOCK_CHOOSE_H
+#define PENSTOCK_CHOOSE_H
+
+#include "maps.h"
+#include "parse.h"
+#include "settings.h"
+
+/* murmur3's mixing of one word into a hash, and its finish. */
+static __always_inline __u32 mix_word(__u32 hash, __u32 w)
+{
+	w *= 0xcc9e2d51;
+	w = (w << 15) | (w >> 17);
+	hash ^= w * 0x1b873593;
+	hash = (hash << 13) | (hash >> 19);
+	return hash * 5 + 0xe6546b64;
+}
+
+static __always_inline __u32 finish_hash(__u32 hash)
+{
+	hash ^= hash >> 16;
+	hash *= 0x85ebca6b;
+	hash ^= hash >> 13;
+	hash *= 0xc2b2ae35;
+	return hash ^ (hash >> 16);
+}
+
+static __always_inline __u32 tuple_hash(int family, const union tuple *t)
+{
+	__u32 hash = hash_seed;
+
+	if (family == AF_INET) {
+		hash = mix_word(hash, WORD(t->v4.saddr, 0));
+		hash = mix_word(hash, WORD(t->v4.daddr, 0));
+		hash = mix_word(hash, (__u32)t->v4.sport << 16 | t->v4.dport);
+		return finish_hash(mix_word(hash, t->v4.protocol));
+	}
+	for (int i = 0; i < 8; i++)
+		hash = mix_word(hash, WORD(t->v6.saddr, i));
+	hash = mix_word(hash, (__u32)t->v6.sport << 16 | t->v6.dport);
+	return finish_hash(mix_word(hash, t->v6.protocol));
+}
+
+/* Backend id for a new flow of this tuple; BACKEND_REJECT, or BACKEND_NONE if the pool has a hole. */
+static __always_inline __u32 choose(int family, const union tuple *t, __u32 pool_id)
+{
+	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	__u32 slot = tuple_hash(family, t) % POOL_SLOTS;
+
+	OPAQUE(slot); /* clang knows that a remainder is small, the verifier does not */
+	if (!pool || slot >= POOL_SLOTS)
+		return BACKEND_NONE;
+	return pool->slots[slot];
+}
+
+#endif /* PENSTOCK_CHOOSE_H */

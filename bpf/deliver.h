@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * How a rewritten packet goes on.
+ *
+ * stack: it is handed to the kernel, which forwards it as it forwards everything.
+ * redirect: a request goes straight into the pod's namespace (bpf_redirect_peer skips the backlog queue), a reply
+ *   straight out of the uplink; both take one off the hop limit, which the stack would have done.
+ * SNAT flows, and everything that came through our own interface, enter the stack through that interface: there the
+ *   gateway's address is an expected source (its route points there), elsewhere it would be a martian.
+ * Rules: what redirect cannot do goes by the stack: too large for the way out, hop limit spent, no way known. A packet
+ *   redirected to an uplink meets our egress hook there; the mark says that it is done.
+ */
+#ifndef PENSTOCK_DELIVER_H
+#define PENSTOCK_DELIVER_H
+
+#include "nexthop.h"
+#include "rewrite.h"
+
+#ifndef TC_ACT_UNSPEC
+#define TC_ACT_UNSPEC (-1) /* also TCX_NEXT: the next program, if any, sees the packet too */
+#define TC_ACT_SHOT 2
+#endif
+
+enum way {
+	WAY_STACK,
+	WAY_LOCAL,     /* into the stack by our own interface */
+	WAY_PEER,      /* into the pod's namespace */
+	WAY_OUT,       /* out of the uplink, next hop known */
+	WAY_NEIGHBOUR, /* out of the uplink, the kernel finds the neighbour */
+	WAY_NONE,      /* leave the packet alone: another hook will see it */
+};
+
+static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
+{
+	__u32 length = skb->gso_size ? p->l4 - ETH_HLEN + 60 + skb->gso_size : skb->len - ETH_HLEN;
+
+	return !mtu || length <= mtu;
+}
+
+static __always_inline int hops_left(struct __sk_buff *skb, int family)
+{
+	__u8 *ip = (void *)(long)skb->data + ETH_HLEN;
+
+	if ((void *)ip + sizeof(struct iphdr) > (void *)(long)skb->data_end)
+		return 0;
+	return (family == AF_INET ? ip[8] : ip[7]) > 1;
+}
+
+/* For redirect delivery. The kernel keeps a neighbour alive only if it is asked for it: so once a second it is. */
+static __always_inline enum way redirect_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
+					     enum interface_role wanted)
+{
+	int expired = (__s32)(now_seconds() - f->nexthop.expires) >= 0;
+
+	if (!hops_left(skb, family))
+		return WAY_NONE;
+	if (expired && nexthop_refresh(skb, f, family) != wanted)
+		f->nexthop.ifindex = 0;
+	if (!f->nexthop.ifindex || !fits(skb, p, f->nexthop.mtu))
+		return WAY_NONE;
+	if (wanted == INTERFACE_POD)
+		return WAY_PEER;
+	return expired || !f->nexthop.mtu ? WAY_NEIGHBOUR : WAY_OUT;
+}
+
+/* The way of a packet of flow `f` that is at `hook` (constant in each program). */
+static __always_inline enum way way_of(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
+				       enum hook hook)
+{
+	enum way way;
+
+	switch (hook) {
+	case HOOK_LOCAL_EGRESS:
+		return WAY_LOCAL;
+	case HOOK_UPLINK_INGRESS:
+		if (f->flags & FLOW_SNAT)
+			return WAY_LOCAL;
+		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
+			return WAY_STACK;
+		way = redirect_way(skb, p, f, family, INTERFACE_POD);
+		return way == WAY_NONE ? WAY_STACK : way;
+	case HOOK_POD_INGRESS:
+		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
+			return WAY_NONE;
+		return redirect_way(skb, p, f, family, INTERFACE_UPLINK);
+	default:
+		return WAY_STACK;
+	}
+}
+
+/* What the way asks of the rewrite. */
+static __always_inline void prepare(struct rewrite *r, enum way way, const struct flow *f, enum hook hook)
+{
+	r->hop = way == WAY_PEER || way == WAY_OUT || way == WAY_NEIGHBOUR;
+	r->macs = way == WAY_OUT || way == WAY_PEER || (way == WAY_LOCAL && hook == HOOK_UPLINK_INGRESS);
+	if (!r->macs)
+		return;
+	__builtin_memcpy(r->dmac, f->nexthop.dmac, 6);
+	__builtin_memcpy(r->smac, f->nexthop.smac, 6);
+}
+
+/* The program's return code; the packet is rewritten already. */
+static __always_inline int deliver(struct __sk_buff *skb, enum way way, __u32 ifindex)
+{
+	switch (way) {
+	case WAY_LOCAL:
+		return bpf_redirect(local_ifindex, BPF_F_INGRESS);
+	case WAY_PEER:
+		return bpf_redirect_peer(ifindex, 0);
+	case WAY_OUT:
+		skb->mark = redirect_mark;
+		return bpf_redirect(ifindex, 0);
+	case WAY_NEIGHBOUR:
+		skb->mark = redirect_mark;
+		return bpf_redirect_neigh(ifindex, 0, 0, 0);
+	default:
+		return TC_ACT_UNSPEC;
+	}
+}
+
+/* An answer of our own goes back the way its question came. */
+static __always_inline int send_back(struct __sk_buff *skb, enum hook hook)
+{
+	if (hook == HOOK_LOCAL_EGRESS)
+		return bpf_redirect(local_ifindex, BPF_F_INGRESS);
+	skb->mark = redirect_mark;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+#endif /* PENSTOCK_DELIVER_H */

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The pair protocol: a flow is two entries, one per direction, that live and die together.
+ *
+ * Rules:
+ *   - Insert the reply entry first, then the request entry, both NOEXIST; if the second fails the first is taken back.
+ *     There is no two-key transaction in BPF: whoever meets half a pair treats it as absent.
+ *   - Both halves carry one random generation. Removing writes generation 0 into both before deleting: elements are
+ *     reused at once, so a reader copies what it needs and then checks key_check and generation again.
+ *   - The twin's key is the reverse of what the entry rewrites to. It is derived, never stored.
+ * Must never: leave a reply entry without its request entry on purpose; change `to_*` of a live entry.
+ */
+#ifndef PENSTOCK_FLOW_H
+#define PENSTOCK_FLOW_H
+
+#include "clock.h"
+#include "maps.h"
+#include "parse.h"
+#include "settings.h"
+
+/* Which of the three tables of a family. */
+enum table {
+	TABLE_TCP,
+	TABLE_HALF_OPEN,
+	TABLE_UDP,
+};
+
+static __always_inline void *flow_lookup(enum table table, int family, const union tuple *key)
+{
+	if (family == AF_INET) {
+		if (table == TABLE_TCP)
+			return bpf_map_lookup_elem(&tcp_flows4, key);
+		if (table == TABLE_HALF_OPEN)
+			return bpf_map_lookup_elem(&half_open4, key);
+		return bpf_map_lookup_elem(&udp_flows4, key);
+	}
+	if (table == TABLE_TCP)
+		return bpf_map_lookup_elem(&tcp_flows6, key);
+	if (table == TABLE_HALF_OPEN)
+		return bpf_map_lookup_elem(&half_open6, key);
+	return bpf_map_lookup_elem(&udp_flows6, key);
+}
+
+static __always_inline long flow_insert(enum table table, int family, const union tuple *key, const struct flow *f)
+{
+	if (family == AF_INET) {
+		if (table == TABLE_TCP)
+			return bpf_map_update_elem(&tcp_flows4, key, f, BPF_NOEXIST);
+		if (table == TABLE_HALF_OPEN)
+			return bpf_map_update_elem(&half_open4, key, f, BPF_NOEXIST);
+		return bpf_map_update_elem(&udp_flows4, key, f, BPF_NOEXIST);
+	}
+	if (table == TABLE_TCP)
+		return bpf_map_update_elem(&tcp_flows6, key, f, BPF_NOEXIST);
+	if (table == TABLE_HALF_OPEN)
+		return bpf_map_update_elem(&half_open6, key, f, BPF_NOEXIST);
+	return bpf_map_update_elem(&udp_flows6, key, f, BPF_NOEXIST);
+}
+
+static __always_inline long flow_delete(enum table table, int family, const union tuple *key)
+{
+	if (family == AF_INET) {
+		if (table == TABLE_TCP)
+			return bpf_map_delete_elem(&tcp_flows4, key);
+		if (table == TABLE_HALF_OPEN)
+			return bpf_map_delete_elem(&half_open4, key);
+		return bpf_map_delete_elem(&udp_flows4, key);
+	}
+	if (table == TABLE_TCP)
+		return bpf_map_delete_elem(&tcp_flows6, key);
+	if (table == TABLE_HALF_OPEN)
+		return bpf_map_delete_elem(&half_open6, key);
+	return bpf_map_delete_elem(&udp_flows6, key);
+}
+
+static __always_inline int words_of(int family)
+{
+	return family == AF_INET ? 1 : 4;
+}
+
+static __always_inline __u32 key_check4(const struct tuple4 *t)
+{
+	return (WORD(t->saddr, 0) * 31 + WORD(t->daddr, 0)) * 31 + WORD(&t->sport, 0) + t->protocol;
+}
+
+static __always_inline __u32 key_check6(const struct tuple6 *t)
+{
+	__u32 mixed = 0;
+
+	for (int i = 0; i < 8; i++)
+		mixed = mixed * 31 + WORD(t->saddr, i);
+	return mixed * 31 + WORD(&t->sport, 0) + t->protocol;
+}
+
+static __always_inline __u32 key_check(int family, const union tuple *key)
+{
+	return family == AF_INET ? key_check4(&key->v4) : key_check6(&key->v6);
+}
+
+/* The key of the twin: the reverse of what `f` rewrites to. */
+static __always_inline void twin_key(int family, const union tuple *key, const struct flow *f, union tuple *twin)
+{
+	if (family == AF_INET) {
+		WORD(twin->v4.saddr, 0) = WORD(f->to_daddr.octets, 0);
+		WORD(twin->v4.daddr, 0) = WORD(f->to_saddr.octets, 0);
+		WORD(&twin->v4.protocol, 0) = WORD(&key->v4.protocol, 0);
+		twin->v4.sport = f->to_dport;
+		twin->v4.dport = f->to_sport;
+		return;
+	}
+	copy_words(twin->v6.saddr, f->to_daddr.octets, 4);
+	copy_words(twin->v6.daddr, f->to_saddr.octets, 4);
+	WORD(&twin->v6.protocol, 0) = WORD(&key->v6.protocol, 0);
+	twin->v6.sport = f->to_dport;
+	twin->v6.dport = f->to_sport;
+}
+
+/* Rewrites of the entry whose packets are the reverse of `key`'s rewritten ones: back to the reverse of `key`. */
+static __always_inline void rewrite_to_reverse_of(int family, const union tuple *key, struct flow *f)
+{
+	__builtin_memset(&f->to_saddr, 0, sizeof(f->to_saddr));
+	__builtin_memset(&f->to_daddr, 0, sizeof(f->to_daddr));
+	if (family == AF_INET) {
+		WORD(f->to_saddr.octets, 0) = WORD(key->v4.daddr, 0);
+		WORD(f->to_daddr.octets, 0) = WORD(key->v4.saddr, 0);
+		f->to_sport = key->v4.dport;
+		f->to_dport = key->v4.sport;
+		return;
+	}
+	copy_words(f->to_saddr.octets, key->v6.daddr, 4);
+	copy_words(f->to_daddr.octets, key->v6.saddr, 4);
+	f->to_sport = key->v6.dport;
+	f->to_dport = key->v6.sport;
+}
+
+static __always_inline __u32 idle_limit(__u8 state)
+{
+	switch (state) {
+	case FLOW_ESTABLISHED:
+	case FLOW_CLOSING:
+		return limit_tcp_established;
+	case FLOW_CLOSED:
+		return limit_closed;
+	case FLOW_RESET:
+		return limit_reset;
+	case FLOW_UDP:
+		return limit_udp;
+	default:
+		return limit_half_open;
+	}
+}
+
+/* Seconds since the later of the two halves' last packets. Clocks of two CPUs may differ by a tick: never negative. */
+static __always_inline __u32 idle_seconds(const struct flow *a, const struct flow *b, __u32 now)
+{
+	__u32 seen = a->seen;
+
+	if ((__s32)(b->seen - seen) > 0)
+		seen = b->seen;
+	return (__s32)(now - seen) > 0 ? now - seen : 0;
+}
+
+/*
+ * The other half, if the two are a live pair.
+ * `twin` is scratch for the key. Returns NULL when the pair is broken or has outlived its idle limit.
+ */
+static __always_inline struct flow *live_twin(enum table table, int family, const union tuple *key,
+					      const struct flow *f, union tuple *twin)
+{
+	struct flow *other;
+
+	if (!f->generation || f->key_check != key_check(family, key))
+		return 0;
+	twin_key(family, key, f, twin);
+	other = flow_lookup(table, family, twin);
+	if (!other || other->generation != f->generation)
+		return 0;
+	if (idle_seconds(f, other, now_seconds()) > idle_limit(f->state))
+		return 0;
+	return other;
+}
+
+static __always_inline void count_live(int family, __s64 change)
+{
+	__u32 zero = 0;
+	struct flow_usage *usage = bpf_map_lookup_elem(&flow_usage, &zero);
+
+	if (!usage)
+		return;
+	if (family == AF_INET)
+		__sync_fetch_and_add(&usage->tcp4, change);
+	else
+		__sync_fetch_and_add(&usage->tcp6, change);
+}
+
+/* Takes one half out, if it is of that generation; only the request half counts as the flow. */
+static __always_inline void half_remove(enum table table, int family, const union tuple *key, __u32 generation)
+{
+	struct flow *half = flow_lookup(table, family, key);
+	int is_request;
+
+	if (!half || half->generation != generation)
+		return;
+	is_request = !(half->flags & FLOW_REPLY);
+	half->generation = 0;
+	if (!flow_delete(table, family, key) && table == TABLE_TCP && is_request)
+		count_live(family, -1);
+}
+
+/* Takes both halves out, whichever of the two keys is `key`. A packet in between finds half a pair: absent. */
+VERIFIED_ONCE int pair_remove(enum table table, int family, const union tuple *key, const union tuple *twin,
+			      __u32 generation)
+{
+	if (!key || !twin)
+		return -1;
+	half_remove(table, family, key, generation);
+	half_remove(table, family, twin, generation);
+	return 0;
+}
+
+#endif /* PENSTOCK_FLOW_H */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Is this packet addressed to a gateway, and is somebody listening?
+ */
+#ifndef PENSTOCK_LISTENER_H
+#define PENSTOCK_LISTENER_H
+
+#include "maps.h"
+#include "parse.h"
+
+static __always_inline void destination(int family, const union tuple *t, struct address *address)
+{
+	WORD(address, 0) = 0;
+	WORD(address, 1) = 0;
+	WORD(address, 2) = 0;
+	WORD(address, 3) = 0;
+	if (family == AF_INET)
+		WORD(address, 0) = WORD(t->v4.daddr, 0);
+	else
+		copy_words(address, t->v6.daddr, 4);
+}
+
+static __always_inline struct gateway *gateway_of(int family, const union tuple *t)
+{
+	struct address address __attribute__((aligned(8)));
+
+	destination(family, t, &address);
+	return bpf_map_lookup_elem(&gateways, &address);
+}
+
+static __always_inline struct listener *listener_of(int family, const union tuple *t)
+{
+	struct listener_key key __attribute__((aligned(8)));
+
+	destination(family, t, &key.address);
+	key.port = family == AF_INET ? t->v4.dport : t->v6.dport;
+	key.protocol = family == AF_INET ? t->v4.protocol : t->v6.protocol;
+	key.pad = 0;
+	return bpf_map_lookup_elem(&listeners, &key);
+}
+
+#endif /* PENSTOCK_LISTENER_H */

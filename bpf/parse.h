@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Reads a packet's own tuple.
+ *
+ * Decides: whether a packet has one (TCP or UDP, not a fragment), where its transport header starts.
+ * Rules:
+ *   - IPv4 options and IPv6 extension headers are stepped over (RFC 8200 section 4; at most MAX_EXTENSIONS), never read.
+ *   - VLAN-tagged frames are not looked into: they belong to the VLAN's own interface, which may be an uplink itself.
+ *   - Headers outside the linear part are pulled in once. Lengths come from skb->len, not tot_len (0 in BIG TCP).
+ * Must never: write to the packet, or trust a length field further than the data goes.
+ */
+#ifndef PENSTOCK_PARSE_H
+#define PENSTOCK_PARSE_H
+
+#include <linux/bpf.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "words.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define MAX_EXTENSIONS 6
+#define MAX_PULL 256
+
+#define IP_MF bpf_htons(0x2000)
+#define IP_OFFSET bpf_htons(0x1fff)
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* What a parser found. For all but the last two the addresses are in the packet's key. */
+enum parsed {
+	PARSED_FLOW,	  /* TCP or UDP with ports */
+	PARSED_ICMP,	  /* ICMP or ICMPv6 */
+	PARSED_FRAGMENT,
+	PARSED_OTHER,	  /* another protocol over IP */
+	PARSED_MALFORMED, /* addresses are known, the rest contradicts itself */
+	PARSED_SHORT,	  /* ends within a header, or the header is not linear yet */
+	PARSED_NOT_IP,
+};
+
+union tuple {
+	struct tuple4 v4;
+	struct tuple6 v6;
+	__u64 align;
+};
+
+/* What a packet becomes; a copy of its flow entry's to_*, since the entry may change under us. */
+struct rewrite {
+	__u32 saddr[4];
+	__u32 daddr[4];
+	__u16 sport;
+	__u16 dport;
+	__u8 hop; /* take one off TTL / hop limit */
+	__u8 macs; /* write the two below */
+	__u8 dmac[6];
+	__u8 smac[6];
+};
+
+struct packet {
+	union tuple tuple;
+	struct rewrite to; /* set once its flow is known; here, since the stack is small */
+	__u32 l4;	 /* offset of the transport header */
+	__u8 protocol;
+	__u8 tcp_flags; /* 0 for UDP */
+	__u8 icmp_type;
+	__u8 hook;	  /* enum hook: where the packet is */
+	__u8 node_address; /* addressed to a gateway address that is the node's own */
+};
+
+/* One per CPU and not on the stack: that is 512 bytes, and a global function may only be given initialized ones. */
+PINNED_MAP(packet_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct packet);
+
+static __always_inline struct packet *this_cpu_packet(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&packet_scratch, &zero);
+}
+
+static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct packet *p, __u16 *sport, __u16 *dport)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 l4 = p->l4;
+
+	OPAQUE(l4);
+	if (l4 > MAX_PULL)
+		return PARSED_MALFORMED;
+	if (p->protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = data + l4;
+
+		if ((void *)(tcp + 1) > end)
+			return PARSED_SHORT;
+		*sport = bpf_ntohs(tcp->source);
+		*dport = bpf_ntohs(tcp->dest);
+		p->tcp_flags = ((__u8 *)tcp)[13];
+		return tcp->doff < 5 ? PARSED_MALFORMED : PARSED_FLOW;
+	}
+	if (p->protocol == IPPROTO_UDP) {
+		struct udphdr *udp = data + l4;
+
+		if ((void *)(udp + 1) > end)
+			return PARSED_SHORT;
+		*sport = bpf_ntohs(udp->source);
+		*dport = bpf_ntohs(udp->dest);
+		p->tcp_flags = 0;
+		return PARSED_FLOW;
+	}
+	if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6) {
+		struct icmp6hdr *icmp = data + l4;
+
+		if ((void *)(icmp + 1) > end)
+			return PARSED_SHORT;
+		p->icmp_type = icmp->icmp6_type;
+		return PARSED_ICMP;
+	}
+	return PARSED_OTHER;
+}
+
+static __always_inline enum parsed parse4(struct __sk_buff *skb, struct packet *p)
+{
+	struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	struct tuple4 *t = &p->tuple.v4;
+
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return PARSED_SHORT;
+	WORD(t->saddr, 0) = ip->saddr;
+	WORD(t->daddr, 0) = ip->daddr;
+	WORD(&t->sport, 0) = 0;
+	WORD(&t->protocol, 0) = 0;
+	t->protocol = ip->protocol;
+	p->protocol = ip->protocol;
+	p->l4 = ETH_HLEN + ip->ihl * 4;
+	if (ip->version != 4 || ip->ihl < 5)
+		return PARSED_MALFORMED;
+	if (ip->frag_off & (IP_MF | IP_OFFSET))
+		return PARSED_FRAGMENT;
+	return parse_transport(skb, p, &t->sport, &t->dport);
+}
+
+/* Moves p->l4 and p->protocol past the extension headers; PARSED_FLOW means: go on. */
+static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 offset = p->l4;
+	__u8 next = p->protocol;
+
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		struct ipv6_opt_hdr *extension;
+
+		if (next == IPPROTO_FRAGMENT)
+			return PARSED_FRAGMENT;
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
+			p->l4 = offset;
+			p->protocol = next;
+			return PARSED_FLOW;
+		}
+		OPAQUE(offset);
+		if (offset > MAX_PULL)
+			return PARSED_MALFORMED;
+		extension = (void *)(long)skb->data + offset;
+		if ((void *)(extension + 1) > (void *)(long)skb->data_end)
+			return PARSED_SHORT;
+		next = extension->nexthdr;
+		offset += (extension->hdrlen + 1) * 8;
+	}
+	return PARSED_MALFORMED;
+}
+
+static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *p)
+{
+	struct ipv6hdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	struct tuple6 *t = &p->tuple.v6;
+	enum parsed extensions;
+
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return PARSED_SHORT;
+	copy_words(t->saddr, &ip->saddr, 4);
+	copy_words(t->daddr, &ip->daddr, 4);
+	WORD(&t->sport, 0) = 0;
+	WORD(&t->protocol, 0) = 0;
+	p->protocol = ip->nexthdr;
+	p->l4 = ETH_HLEN + sizeof(*ip);
+	if (ip->version != 6)
+		return PARSED_MALFORMED;
+	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) {
+		extensions = skip_extensions(skb, p);
+		if (extensions != PARSED_FLOW)
+			return extensions;
+	}
+	t->protocol = p->protocol;
+	return parse_transport(skb, p, &t->sport, &t->dport);
+}
+
+/* Brings the headers into the linear part; the packet must be parsed anew after it. */
+static __always_inline int pull_headers(struct __sk_buff *skb)
+{
+	__u32 length = skb->len;
+
+	if (length > MAX_PULL)
+		length = MAX_PULL;
+	if ((void *)(long)skb->data + length <= (void *)(long)skb->data_end)
+		return -1; /* all there is was there: the packet is short */
+	return bpf_skb_pull_data(skb, length);
+}
+
+#endif /* PENSTOCK_PARSE_H */

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The packet's way, as TC sees it. Read this file first.
+ *
+ *   parse -> known flow?  yes: translate (state, count, rewrite, deliver)
+ *                         no:  a handshake we know?  yes: translate
+ *                                                    no:  addressed to a gateway?  no: not ours
+ *                                                         a listener?  no: refuse
+ *                                                         choose a backend, begin a flow, translate
+ *
+ * Rules: every packet is counted once, here, under its hook; whatever is not ours passes untouched. A program ends
+ * with TC_ACT_UNSPEC (the next program sees the packet), a redirect, or TC_ACT_SHOT for our own drops.
+ */
+#include "half_open.h"
+#include "neighbour.h"
+#include "ping.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int is_drop(int verdict)
+{
+	return verdict >= DROP_MALFORMED;
+}
+
+static __always_inline void count_listener(const struct listener *listener, int rejected)
+{
+	__u32 listener_id = listener->listener_id;
+	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
+
+	if (!count)
+		return;
+	if (rejected)
+		count->rejected++;
+	else
+		count->refused++;
+}
+
+/* A new flow for `listener`: FLOW_GOES_ON when its pair is in place, else the verdict. */
+VERIFIED_ONCE int admit(struct __sk_buff *skb, struct packet *p, int family, struct listener *listener)
+{
+	__u32 backend_id;
+	int error;
+
+	if (!p || !listener)
+		return DROP_INTERNAL;
+	backend_id = choose(family, &p->tuple, listener->pool_id);
+	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
+		return DROP_NO_FLOW;
+	if (backend_id == BACKEND_NONE)
+		return DROP_NO_BACKEND;
+	if (backend_id == BACKEND_REJECT) {
+		count_listener(listener, 1);
+		return p->protocol == IPPROTO_TCP ? (int)refuse(skb, p, family) : DROP_REJECT_SHARE;
+	}
+	if (p->protocol == IPPROTO_TCP && !has_room(family)) {
+		count_listener(listener, 0);
+		return DROP_TABLE_FULL;
+	}
+	error = begin_flow(skb, p, family, backend_id);
+	if (!error)
+		return FLOW_GOES_ON;
+	count_listener(listener, 0);
+	return error == -EEXIST ? DROP_FLOW_COLLISION : DROP_INTERNAL;
+}
+
+/* TCP or UDP without a flow, on its way in: FLOW_GOES_ON, or the verdict. */
+VERIFIED_ONCE int begin(struct __sk_buff *skb, struct packet *p, int family)
+{
+	struct listener *listener;
+	struct gateway *gateway;
+
+	if (!p)
+		return DROP_INTERNAL;
+	gateway = gateway_of(family, &p->tuple);
+	if (!gateway)
+		return VERDICT_NOT_OURS;
+	p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
+	listener = listener_of(family, &p->tuple);
+	if (listener)
+		return admit(skb, p, family, listener);
+	if (p->node_address)
+		return VERDICT_NOT_OURS;
+	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return DROP_NO_FLOW;
+	return refuse(skb, p, family);
+}
+
+/* IP, but neither TCP nor UDP with ports. */
+VERIFIED_ONCE int other(struct __sk_buff *skb, struct packet *p, int family, enum parsed parsed)
+{
+	struct gateway *gateway;
+
+	if (!p)
+		return DROP_INTERNAL;
+	if (parsed == PARSED_ICMP && family == AF_INET6 && p->icmp_type == NEIGHBOUR_SOLICITATION)
+		return p->hook == HOOK_UPLINK_INGRESS ? (int)answer_solicitation(skb, p) : VERDICT_NOT_OURS;
+	gateway = gateway_of(family, &p->tuple);
+	if (!gateway || (gateway->flags & GATEWAY_NODE_ADDRESS))
+		return VERDICT_NOT_OURS;
+	if (parsed == PARSED_FRAGMENT)
+		return DROP_FRAGMENT;
+	if (parsed == PARSED_ICMP)
+		return is_echo_request(p) ? (int)answer_echo(skb, p, family) : DROP_PROTOCOL;
+	return parsed == PARSED_OTHER ? DROP_PROTOCOL : DROP_MALFORMED;
+}
+
+static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
+				       struct weight weight, int *action)
+{
+	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS;
+	int verdict = FLOW_IS_ABSENT;
+	enum parsed parsed;
+	struct flow *f;
+	int table;
+
+	parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
+	if (parsed == PARSED_SHORT && !pull_headers(skb))
+		parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
+	if (parsed == PARSED_SHORT)
+		return VERDICT_NOT_OURS;
+	if (parsed != PARSED_FLOW) {
+		if (!takes_requests)
+			return VERDICT_NOT_OURS;
+		verdict = other(skb, p, family, parsed);
+		goto answered;
+	}
+
+	f = p->protocol == IPPROTO_TCP ? flow_lookup(TABLE_TCP, family, &p->tuple)
+				      : flow_lookup(TABLE_UDP, family, &p->tuple);
+	if (f)
+		verdict = translate(skb, p, f, family, hook, weight, action);
+	if (verdict != FLOW_IS_ABSENT)
+		return verdict;
+
+	table = p->protocol == IPPROTO_TCP ? half_open_step(skb, p, family) : FLOW_IS_ABSENT;
+	if (table == FLOW_IS_ABSENT) {
+		if (!takes_requests)
+			return VERDICT_NOT_OURS;
+		verdict = begin(skb, p, family);
+		if (verdict != FLOW_GOES_ON)
+			goto answered;
+		table = p->protocol == IPPROTO_TCP ? TABLE_HALF_OPEN : TABLE_UDP;
+	}
+	f = flow_lookup(table, family, &p->tuple);
+	if (!f)
+		return DROP_INTERNAL;
+	verdict = carry(skb, p, f, family, hook, weight, action);
+	return verdict == FLOW_IS_ABSENT ? DROP_INTERNAL : verdict;
+
+answered:
+	if (verdict == VERDICT_REJECTED_RST || verdict == VERDICT_REJECTED_ICMP || verdict == VERDICT_NEIGHBOUR ||
+	    verdict == VERDICT_PING)
+		*action = send_back(skb, hook);
+	return verdict;
+}
+
+static __always_inline int process(struct __sk_buff *skb, enum hook hook)
+{
+	struct weight weight = weigh(skb);
+	int verdict = VERDICT_NOT_OURS;
+	int action = TC_ACT_UNSPEC;
+	struct packet *p = this_cpu_packet();
+
+	if (!p)
+		return TC_ACT_UNSPEC;
+	p->hook = hook;
+	if (hook == HOOK_UPLINK_EGRESS && skb->mark == redirect_mark) {
+		skb->mark = 0;
+		count(hook, VERDICT_REDIRECTED, weight);
+		return TC_ACT_UNSPEC;
+	}
+	/* Frames for other hosts (promiscuous mode) and tagged ones are not this interface's. */
+	if (skb->pkt_type == 3 /* PACKET_OTHERHOST */ || skb->vlan_present)
+		verdict = VERDICT_NOT_OURS;
+	else if (skb->protocol == bpf_htons(ETH_P_IP))
+		verdict = with_family(skb, p, AF_INET, hook, weight, &action);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		verdict = with_family(skb, p, AF_INET6, hook, weight, &action);
+	else if (hook == HOOK_UPLINK_INGRESS && skb->protocol == bpf_htons(ETH_P_ARP)) {
+		verdict = answer_arp(skb);
+		if (verdict == VERDICT_NEIGHBOUR)
+			action = send_back(skb, hook);
+	}
+	if (is_drop(verdict))
+		action = TC_ACT_SHOT;
+	count(hook, verdict, weight);
+	return action;
+}
+
+SEC("tc")
+int uplink_ingress(struct __sk_buff *skb)
+{
+	return process(skb, HOOK_UPLINK_INGRESS);
+}
+
+SEC("tc")
+int uplink_egress(struct __sk_buff *skb)
+{
+	return process(skb, HOOK_UPLINK_EGRESS);
+}
+
+SEC("tc")
+int local_egress(struct __sk_buff *skb)
+{
+	return process(skb, HOOK_LOCAL_EGRESS);
+}
+
+SEC("tc")
+int pod_ingress(struct __sk_buff *skb)
+{
+	return process(skb, HOOK_POD_INGRESS);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a TCP segment means for its flow. Never looks at payload, never drops a segment of a known flow.
+ *
+ * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
+ *   SYN --backend's SYN-ACK of exactly ISN+1--> SYN_ACK --client's ACK of exactly the backend's ISN+1--> established
+ *   ADOPTED (met in mid-stream) --backend answers, not RST--> ADOPTED_BOTH --client goes on--> established
+ * Established (never evicted):
+ *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
+ *   RST: RESET, a short rest and not removal, since a blind RST (RFC 5961) must not cost the flow: when the sender of
+ *   the RST goes on with anything else, the flow is what it was.
+ *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
+ *   answers it with a challenge ACK (RFC 5961 section 4); we pass both.
+ */
+#ifndef PENSTOCK_TCP_STATE_H
+#define PENSTOCK_TCP_STATE_H
+
+#include "flow.h"
+
+/* What the caller must do with the packet. */
+enum tcp_step {
+	STEP_PASS,    /* translate it */
+	STEP_PROMOTE, /* the handshake is complete: move the pair, then translate */
+	STEP_REOPEN,  /* a new connection on an old tuple: forget the pair, begin anew */
+};
+
+/* How far into its window a handshake's last ACK may be, when the bare ACK itself was lost. */
+#define HANDSHAKE_DATA_MAX 65536
+
+static __always_inline int is_first_syn(__u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline void set_state(struct flow *f, struct flow *twin, __u8 state)
+{
+	f->state = state;
+	twin->state = state;
+}
+
+static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
+						     __u32 ack)
+{
+	if (tcp_flags & TCP_RST) {
+		set_state(f, twin, FLOW_RESET);
+		return STEP_PASS;
+	}
+	if (f->state == FLOW_ADOPTED) {
+		set_state(f, twin, FLOW_ADOPTED_BOTH);
+		return STEP_PASS;
+	}
+	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && ack == twin->isn + 1) {
+		f->isn = seq;
+		set_state(f, twin, FLOW_SYN_ACK);
+	}
+	return STEP_PASS;
+}
+
+static __always_inline enum tcp_step half_open_request(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
+						       __u32 ack)
+{
+	if (is_first_syn(tcp_flags))
+		return seq == f->isn && f->state != FLOW_RESET ? STEP_PASS : STEP_REOPEN;
+	if (tcp_flags & TCP_RST) {
+		set_state(f, twin, FLOW_RESET);
+		return STEP_PASS;
+	}
+	if (f->state == FLOW_ADOPTED_BOTH)
+		return STEP_PROMOTE;
+	if (f->state == FLOW_SYN_ACK && (tcp_flags & TCP_ACK) && ack == twin->isn + 1 &&
+	    seq - (f->isn + 1) < HANDSHAKE_DATA_MAX)
+		return STEP_PROMOTE;
+	return STEP_PASS;
+}
+
+static __always_inline __u8 state_by_fins(const struct flow *f, const struct flow *twin)
+{
+	__u8 fins = (f->flags & FLOW_FIN) + (twin->flags & FLOW_FIN);
+
+	if (fins == 2 * FLOW_FIN)
+		return FLOW_CLOSED;
+	return fins ? FLOW_CLOSING : FLOW_ESTABLISHED;
+}
+
+/* For established flows, when a flag is set or the state is not plainly ESTABLISHED. */
+static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags)
+{
+	if (is_first_syn(tcp_flags) && !(f->flags & FLOW_REPLY))
+		return f->state == FLOW_CLOSED || f->state == FLOW_RESET ? STEP_REOPEN : STEP_PASS;
+	if (tcp_flags & TCP_RST) {
+		f->flags |= FLOW_RST;
+		set_state(f, twin, FLOW_RESET);
+		return STEP_PASS;
+	}
+	if (tcp_flags & TCP_FIN)
+		f->flags |= FLOW_FIN;
+	if (f->state == FLOW_RESET) {
+		if (!(f->flags & FLOW_RST))
+			return STEP_PASS;
+		f->flags &= ~FLOW_RST;
+	}
+	set_state(f, twin, state_by_fins(f, twin));
+	return STEP_PASS;
+}
+
+#endif /* PENSTOCK_TCP_STATE_H */

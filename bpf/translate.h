@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A packet of a known flow: follow its state, count it, rewrite it, send it on.
+ *
+ * Rules: one look-up per established packet, whatever its direction. The entry may be given to another flow while we
+ * read it: what the rewrite needs is copied first and checked after (flow.h). The twin is looked at only when a TCP
+ * flag changes the state, and once a second for UDP, whose table may evict one half: the other half restores it.
+ */
+#ifndef PENSTOCK_TRANSLATE_H
+#define PENSTOCK_TRANSLATE_H
+
+#include "admit.h"
+#include "deliver.h"
+#include "reject.h"
+#include "verdict.h"
+
+/* Outcomes beyond enum verdict. */
+enum {
+	FLOW_IS_ABSENT = -1, /* as if there were no entry */
+	FLOW_GOES_ON = -2,   /* translate the packet */
+};
+
+/* State changes of an established TCP flow. */
+VERIFIED_ONCE int follow_tcp(struct packet *p, int family, struct flow *f)
+{
+	struct pair *scratch = this_cpu_pair();
+	union tuple *key;
+	struct flow *twin;
+
+	if (!p || !f || !scratch)
+		return FLOW_IS_ABSENT;
+	key = &scratch->twin;
+	twin_key(family, &p->tuple, f, key);
+	twin = flow_lookup(TABLE_TCP, family, key);
+	if (!twin || twin->generation != f->generation)
+		return FLOW_IS_ABSENT;
+	if (established_step(f, twin, p->tcp_flags) == STEP_REOPEN) {
+		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
+		return FLOW_IS_ABSENT;
+	}
+	return FLOW_GOES_ON;
+}
+
+/* Once a second: is the UDP flow whole, and young enough? Puts back a twin that the table evicted. */
+VERIFIED_ONCE int keep_udp(struct packet *p, int family, struct flow *f)
+{
+	struct pair *pair = this_cpu_pair();
+	struct flow *twin;
+
+	if (!pair || !p || !f)
+		return FLOW_IS_ABSENT;
+	twin_key(family, &p->tuple, f, &pair->twin);
+	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
+	if (twin && twin->generation == f->generation) {
+		if (idle_seconds(f, twin, now_seconds()) <= limit_udp)
+			return FLOW_GOES_ON;
+		pair_remove(TABLE_UDP, family, &p->tuple, &pair->twin, f->generation);
+		return FLOW_IS_ABSENT;
+	}
+	__builtin_memcpy(&pair->reply_key, &pair->twin, sizeof(pair->reply_key));
+	__builtin_memcpy(&pair->reply, f, sizeof(pair->reply));
+	rewrite_to_reverse_of(family, &p->tuple, &pair->reply);
+	pair->reply.flags ^= FLOW_REPLY;
+	pair->reply.key_check = key_check(family, &pair->reply_key);
+	pair->reply.packets = 0;
+	pair->reply.bytes = 0;
+	pair->reply.nexthop.expires = 0;
+	if (twin || flow_insert(TABLE_UDP, family, &pair->reply_key, &pair->reply)) {
+		half_remove(TABLE_UDP, family, &p->tuple, f->generation);
+		return FLOW_IS_ABSENT;
+	}
+	return FLOW_GOES_ON;
+}
+
+/* The backend of a request is gone for good, or (UDP) in no EndpointSlice any more. */
+static __always_inline int has_lost_backend(const struct flow *f, __u8 protocol)
+{
+	__u32 backend_id = f->backend_id;
+	struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+
+	if (!backend)
+		return 1;
+	if (backend->generation != f->backend_generation || backend->state == BACKEND_GONE ||
+	    backend->state == BACKEND_FREE)
+		return 1;
+	return protocol == IPPROTO_UDP && backend->state == BACKEND_ABSENT;
+}
+
+VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, struct packet *p, int family, struct flow *f)
+{
+	struct pair *scratch = this_cpu_pair();
+	enum table table;
+
+	if (!p || !f || !scratch)
+		return DROP_INTERNAL;
+	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_TCP;
+	twin_key(family, &p->tuple, f, &scratch->twin);
+	pair_remove(table, family, &p->tuple, &scratch->twin, f->generation);
+	return table == TABLE_UDP ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
+}
+
+static __always_inline void count_flow(struct flow *f, __u32 backend_id, int is_reply, struct weight weight)
+{
+	struct backend_count *count = bpf_map_lookup_elem(&backend_counts, &backend_id);
+
+	f->packets += weight.packets;
+	f->bytes += weight.bytes;
+	if (!count)
+		return;
+	if (is_reply) {
+		count->reply_packets += weight.packets;
+		count->reply_bytes += weight.bytes;
+	} else {
+		count->request_packets += weight.packets;
+		count->request_bytes += weight.bytes;
+	}
+}
+
+/* Rewrites by entry `f` and sends on. FLOW_IS_ABSENT if the entry turned out to be another flow's. */
+static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct flow *f, int family, enum hook hook,
+				 struct weight weight, int *action)
+{
+	struct rewrite *r = &p->to;
+	__u32 generation = f->generation, backend_id = f->backend_id, ifindex;
+	int is_reply = f->flags & FLOW_REPLY;
+	enum way way;
+
+	copy_words(r->saddr, f->to_saddr.octets, words_of(family));
+	copy_words(r->daddr, f->to_daddr.octets, words_of(family));
+	r->sport = f->to_sport;
+	r->dport = f->to_dport;
+	way = way_of(skb, p, f, family, hook);
+	if (way == WAY_NONE)
+		return VERDICT_NOT_OURS;
+	ifindex = f->nexthop.ifindex;
+	prepare(r, way, f, hook);
+	if (f->key_check != key_check(family, &p->tuple) || !generation ||
+	    *(volatile __u32 *)&f->generation != generation)
+		return FLOW_IS_ABSENT;
+	count_flow(f, backend_id, is_reply, weight);
+	if (rewrite(skb, family, p, r)) {
+		*action = TC_ACT_SHOT;
+		return DROP_INTERNAL;
+	}
+	*action = deliver(skb, way, ifindex);
+	return is_reply ? VERDICT_REPLIED : VERDICT_FORWARDED;
+}
+
+/* A packet that met an entry of the established or the UDP table. */
+static __always_inline int translate(struct __sk_buff *skb, struct packet *p, struct flow *f, int family,
+				     enum hook hook, struct weight weight, int *action)
+{
+	__u32 now = now_seconds();
+	int step;
+
+	/* From outside only requests, and replies that we asked for by SNAT, may arrive. */
+	if (hook == HOOK_UPLINK_INGRESS && (f->flags & (FLOW_REPLY | FLOW_SNAT)) == FLOW_REPLY)
+		return FLOW_IS_ABSENT;
+	if (p->protocol == IPPROTO_TCP) {
+		if ((p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) || f->state != FLOW_ESTABLISHED) {
+			step = follow_tcp(p, family, f);
+			if (step != FLOW_GOES_ON)
+				return step;
+		}
+	} else if (f->seen != now) {
+		step = keep_udp(p, family, f);
+		if (step != FLOW_GOES_ON)
+			return step;
+	}
+	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, p->protocol)) {
+		step = leave_backend(skb, p, family, f);
+		if (step == VERDICT_REJECTED_RST)
+			*action = send_back(skb, hook);
+		else if (step != FLOW_IS_ABSENT)
+			*action = TC_ACT_SHOT;
+		return step;
+	}
+	if (f->seen != now)
+		f->seen = now;
+	return carry(skb, p, f, family, hook, weight, action);
+}
+
+#endif /* PENSTOCK_TRANSLATE_H */

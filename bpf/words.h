@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Addresses as machine words.
+ * abi.h declares addresses as octets, for people; the programs move them as 32-bit words. may_alias keeps that legal C,
+ * and every place it is used on is at least 4-byte aligned (the verifier would refuse it otherwise).
+ */
+#ifndef PENSTOCK_WORDS_H
+#define PENSTOCK_WORDS_H
+
+#include <linux/types.h>
+
+typedef __u32 __attribute__((may_alias)) word;
+
+#define WORD(address, i) (((word *)(address))[i])
+
+/* The words of an address: 1 (IPv4) or 4 (IPv6). */
+static __always_inline void copy_words(void *to, const void *from, int words)
+{
+	for (int i = 0; i < words; i++)
+		WORD(to, i) = WORD(from, i);
+}
+
+static __always_inline int equal_words(const void *a, const void *b, int words)
+{
+	__u32 different = 0;
+
+	for (int i = 0; i < words; i++)
+		different |= WORD(a, i) ^ WORD(b, i);
+	return !different;
+}
+
+/*
+ * A global function is verified once, by itself, instead of once per call and per state of its caller; in return the
+ * verifier knows nothing of its arguments but their types: pointers must be checked, and may not be returned.
+ */
+#define VERIFIED_ONCE __attribute__((noinline))
+
+/* "r" keeps clang from turning a bounds check into something that the verifier cannot follow. */
+#define OPAQUE(variable) asm volatile("" : "+r"(variable))
+
+#endif /* PENSTOCK_WORDS_H */
