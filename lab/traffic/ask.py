@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import selectors
 import socket
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import cast
 
 from lab.netns import Namespace
 from lab.topology import Address
@@ -14,6 +17,9 @@ from lab.topology import Address
 RESET = "reset"
 REFUSED = "refused"
 SILENCE = "silence"
+
+BATCH = 500
+"""Sockets open at once: below the 1024 descriptors that a process has by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,12 @@ def ask_udp(namespace: Namespace, address: Address, port: int) -> Answer:
         return ask(endpoint)
 
 
-def outcomes(namespace: Namespace, address: Address, port: int, kind: socket.SocketKind, times: int) -> Counter[str]:
-    """Ask so many times, from a new port each, and count the backends' names, or RESET, REFUSED, SILENCE."""
-    question = ask_tcp if kind is socket.SOCK_STREAM else ask_udp
+def outcomes_tcp(namespace: Namespace, address: Address, port: int, times: int) -> Counter[str]:
+    """Connect and ask so many times, from a new port each; counts names of backends, or RESET, REFUSED, SILENCE."""
     counted: Counter[str] = Counter()
     for _ in range(times):
         try:
-            counted[question(namespace, address, port).backend] += 1
+            counted[ask_tcp(namespace, address, port).backend] += 1
         except ConnectionRefusedError:
             counted[REFUSED] += 1
         except ConnectionResetError:
@@ -95,3 +100,38 @@ def outcomes(namespace: Namespace, address: Address, port: int, kind: socket.Soc
         except TimeoutError:
             counted[SILENCE] += 1
     return counted
+
+
+def outcomes_udp(namespace: Namespace, address: Address, port: int, times: int, patience: float = 2.0) -> Counter[str]:
+    """Send so many datagrams, from a new port each, then collect; counts names of backends, or REFUSED, SILENCE.
+
+    `patience`: seconds without any answer after which the rest counts as SILENCE.
+    """
+    counted: Counter[str] = Counter()
+    for done in range(0, times, BATCH):
+        counted += _batch(namespace, address, port, min(BATCH, times - done), patience)
+    return counted
+
+
+def _batch(namespace: Namespace, address: Address, port: int, times: int, patience: float) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as waiting:
+        for _ in range(times):
+            endpoint = stack.enter_context(associate(namespace, address, port))
+            endpoint.send(b"who\n")
+            waiting.register(endpoint, selectors.EVENT_READ)
+        while waiting.get_map() and (ready := waiting.select(patience)):
+            for key, _ in ready:
+                waiting.unregister(key.fileobj)
+                endpoint = cast(socket.socket, key.fileobj)
+                try:
+                    counted[json.loads(endpoint.recv(2048).partition(b"\n")[0])["backend"]] += 1
+                except ConnectionRefusedError:
+                    counted[REFUSED] += 1
+        counted[SILENCE] += len(waiting.get_map())
+    return +counted
+
+
+def outcomes(namespace: Namespace, address: Address, port: int, protocol: str, times: int) -> Counter[str]:
+    """`outcomes_tcp` or `outcomes_udp`, by the protocol's name as in a Gateway: `TCP`, `UDP`."""
+    return (outcomes_tcp if protocol == "TCP" else outcomes_udp)(namespace, address, port, times)

@@ -1,0 +1,112 @@
+"""Penstock in a lab's node: started as an operator would, killed as a crash would, asked through its command line.
+
+Decides: nothing about traffic. Rules: the installed `penstock` command is used, never the agent's modules, so whatever
+works here works for a user; every lab has pins and a run folder of its own; `penstock down` ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+from types import TracebackType
+from typing import Any, Final
+
+from lab.process import Argument, CommandFailed, Process
+from lab.topology import UPLINK, Lab
+from lab.wait import until
+
+PENSTOCK: Final = Path(sys.executable).parent / "penstock"
+
+Status = Mapping[str, Any]
+
+
+class Gateway:
+    """The agent of a lab's node, and what it leaves in the kernel. A context manager: starts it, and takes all down.
+
+    `options`: further words of the command line of `penstock run`.
+    """
+
+    def __init__(
+        self, lab: Lab, manifests: Path, *, delivery: str = "stack", options: tuple[Argument, ...] = ()
+    ) -> None:
+        self.lab = lab
+        self.manifests = manifests
+        self.delivery = delivery
+        self.options = options
+        self.agent: Process | None = None
+        self._places: tuple[Argument, ...] = ("--pin-dir", lab.pins, "--run-dir", lab.directory / "run")
+
+    def __enter__(self) -> Gateway:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the agent and remove every trace of the gateway."""
+        self.stop()
+        self.command("down")
+
+    # ---- the agent ----
+
+    def start(self) -> None:
+        """Start the agent and wait until it says that it is ready; raises CommandFailed with its output."""
+        self.agent = self.lab.node.start(
+            "penstock",
+            [
+                *(PENSTOCK, "run", "--manifests", self.manifests, "--uplink", UPLINK, "--delivery", self.delivery),
+                *(*self._places, *self.options),
+            ],
+            log=self.lab.directory / "penstock.log",
+        )
+        self.until(bool, "is ready")
+
+    def kill(self) -> None:
+        """End the agent as a crash would."""
+        if self.agent is not None:
+            self.agent.kill()
+            self.agent = None
+
+    def stop(self) -> None:
+        """End the agent as systemd would; what is in the kernel stays."""
+        if self.agent is not None:
+            self.agent.stop()
+            self.agent = None
+
+    # ---- asking ----
+
+    def command(self, *words: Argument, check: bool = True) -> CompletedProcess[str]:
+        """Run `penstock <words>` in the node, for this gateway."""
+        return self.lab.node.run(
+            PENSTOCK, words[0], *self._places[: 2 if words[0] == "down" else 4], *words[1:], check=check
+        )
+
+    def status(self) -> Status:
+        """`penstock status -o json`; raises CommandFailed."""
+        return dict(json.loads(self.command("status", "-o", "json").stdout))
+
+    def until(self, condition: Callable[[Status], bool], what: str) -> None:
+        """Wait until the agent's status meets the condition; raises CommandFailed if the agent ends meanwhile."""
+
+        def met() -> bool:
+            if self.agent is not None:
+                self.agent.must_run()
+            try:
+                return condition(self.status())
+            except CommandFailed:
+                return False
+
+        until(met, f"the gateway {what}", every=0.1, seen=self.output)
+
+    def output(self) -> str:
+        """The end of what the agent wrote."""
+        log = self.lab.directory / "penstock.log"
+        return log.read_text(errors="replace")[-4000:] if log.exists() else ""
