@@ -28,4 +28,15 @@ const volatile __u32 limit_closed = 60;
 const volatile __u32 limit_reset = 10;
 const volatile __u32 limit_udp = 120;
 
+/* Never read by a program: clang leaves an enum out of BTF that no variable has, and the agent reads these there. */
+const volatile struct {
+	enum layout layout;
+	enum limits limits;
+	enum backend_id backend_id;
+	enum gateway_flag gateway_flag;
+	enum flow_state flow_state;
+	enum flow_flag flow_flag;
+	enum delivery delivery;
+} vocabulary = {.layout = PENSTOCK_LAYOUT};
+
 #endif /* PENSTOCK_SETTINGS_H */
