@@ -1,0 +1,151 @@
+"""What the agent says about itself: one value, published as JSON, read by `penstock status` even when no agent runs.
+
+Decides: the schema of that JSON. Rules: plain values only; ids are those of the kernel's tables, so that counters can
+be joined to names without the agent; times are seconds since the epoch. `version` grows when a field changes meaning.
+Must never: hold counters (they are read from the kernel when they are wanted).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from agent.atomic import write_atomically
+from agent.sources.base import SourceError
+
+VERSION = 1
+FILE_NAME = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A Gateway API condition. `last_transition_time` is RFC 3339."""
+
+    type: str
+    status: str  # True, False, Unknown
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of one place in a status: `listener redis`, `parent default/edge`, "" for the object's own."""
+
+    place: str
+    conditions: tuple[Condition, ...]
+    attached_routes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStatus:
+    """All conditions of one object. `namespace` is "" for kinds without one."""
+
+    kind: str
+    namespace: str
+    name: str
+    places: tuple[Conditions, ...]
+    addresses: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointReport:
+    """One entry of the table `backends`. `share` is its part of its pool's slots, `target` the pod that it is."""
+
+    id: int
+    address: str
+    port: int
+    state: str
+    share: float
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """A backendRef: `share` is what its weight asks for, 0..1; `why` says why it is rejected, "" when it is served."""
+
+    position: int
+    name: str
+    weight: int
+    share: float
+    why: str
+    endpoints: tuple[EndpointReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerReport:
+    """A listener that the kernel holds. `leftover` are endpoints whose backendRef is gone and that have flows yet."""
+
+    id: int
+    gateway: str
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    protocol: str
+    route: str | None
+    route_kind: str | None
+    backends: tuple[BackendReport, ...]
+    leftover: tuple[EndpointReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """Where the objects come from, and what of it cannot be read. `changed_at` is when it last said something new."""
+
+    name: str
+    synced: bool
+    changed_at: float
+    errors: tuple[SourceError, ...] = ()
+    notes: tuple[SourceError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedReport:
+    """The last time the kernel was brought to the state. `error` is "" when it was read back as wanted."""
+
+    at: float | None = None
+    verified_at: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it."""
+
+    node: str
+    pid: int
+    started_at: float
+    written_at: float
+    source: SourceReport
+    applied: AppliedReport
+    settings: dict[str, str] = field(default_factory=dict)
+    features: dict[str, str] = field(default_factory=dict)
+    objects: tuple[ObjectStatus, ...] = ()
+    listeners: tuple[ListenerReport, ...] = ()
+    version: int = VERSION
+
+    def to_json(self) -> bytes:
+        """Indented, for people as well."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def save(report: Report, run_dir: Path) -> None:
+    """Publish `report` in `run_dir`. Raises OSError."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(run_dir / FILE_NAME, report.to_json())
+
+
+def load(run_dir: Path) -> Report | None:
+    """The last report published in `run_dir`; None when there is none that this version understands."""
+    try:
+        report = msgspec.json.decode((run_dir / FILE_NAME).read_bytes(), type=Report)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return report if report.version == VERSION else None

@@ -1,0 +1,76 @@
+"""One manifest file's text -> decoded objects, or every reason why not.
+
+Decides: a file is taken whole or not at all, so that a mistake in one object never leaves half a change running.
+Rules: each error names the file's line, the object and the field; an object given twice in the file is an error.
+Must never: touch the file system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.sources.base import SourceError
+from agent.sources.yamldoc import BadYaml, Document, documents
+from routes.decode import decode, ignored_note
+from routes.errors import InvalidObject
+from routes.objects import Object, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A decoded object and the line where it begins."""
+
+    object: Object
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a file says. With errors, `objects` is empty; `notes` name documents of kinds that are ignored."""
+
+    objects: dict[ObjectKey, Located]
+    errors: tuple[SourceError, ...]
+    notes: tuple[SourceError, ...]
+
+
+def parse(origin: str, text: str) -> Parsed:
+    """Decode all documents of `text`, which came from the file `origin`."""
+    try:
+        found = documents(text)
+    except BadYaml as error:
+        return Parsed({}, (SourceError(origin, error.line, "", "", error.message),), ())
+    objects: dict[ObjectKey, Located] = {}
+    errors: list[SourceError] = []
+    notes: list[SourceError] = []
+    for document in found:
+        try:
+            decoded = decode(document.value)
+        except InvalidObject as error:
+            line = document.line_of(error.field)
+            errors.append(SourceError(origin, line, describe(document), error.field, error.problem))
+            continue
+        if decoded is None:
+            notes.append(SourceError(origin, document.line, "", "", ignored_note(document.value)))
+            continue
+        key = decoded.key
+        if key in objects:
+            message = f"is in this file twice, at line {objects[key].line} as well"
+            errors.append(SourceError(origin, document.line, describe(document), "", message))
+            continue
+        objects[key] = Located(decoded, document.line)
+    return Parsed({} if errors else objects, tuple(errors), tuple(notes))
+
+
+def describe(document: Document) -> str:
+    """A document's kind and name as far as it has them: `TCPRoute default/web`, else `document 3`."""
+    value: Any = document.value
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        return f"document {document.position}"
+    metadata = value.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    name = metadata.get("name")
+    if not isinstance(name, str):
+        return f"{value['kind']} (document {document.position})"
+    namespace = metadata.get("namespace")
+    return f"{value['kind']} {namespace}/{name}" if isinstance(namespace, str) else f"{value['kind']} {name}"

@@ -1,0 +1,79 @@
+"""What is said about each object, with the time since when it is so.
+
+Decides: lastTransitionTime, which `routes` cannot know. Rules: a condition keeps its time as long as its status (True,
+False, Unknown) is the same, whatever its reason and message do (apimachinery's meta.SetStatusCondition); the statuses
+published last are the memory, so a restart changes no time. Must never: judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from agent.report import Condition, Conditions, ObjectStatus
+from routes import status as judged
+from routes.objects import ObjectKey, ParentReference
+
+_Times: TypeAlias = Mapping[tuple[str, str, str, str, str], tuple[str, str]]
+
+
+def with_times(statuses: judged.Statuses, before: Sequence[ObjectStatus], now: str) -> tuple[ObjectStatus, ...]:
+    """All statuses in the report's shape; `before` is what was published last, `now` is RFC 3339."""
+    times = {
+        (x.kind, x.namespace, x.name, place.place, condition.type): (condition.status, condition.last_transition_time)
+        for x in before
+        for place in x.places
+        for condition in place.conditions
+    }
+    objects = [_status(x.key, [("", x.conditions)], times, now) for x in statuses.classes]
+    for gateway in statuses.gateways:
+        objects.append(_gateway(gateway, times, now))
+    for route in statuses.routes:
+        parents = [(f"parent {_parent(x.parent)}", x.conditions) for x in route.parents]
+        objects.append(_status(route.key, parents, times, now))
+    return tuple(objects)
+
+
+def _gateway(gateway: judged.GatewayStatus, times: _Times, now: str) -> ObjectStatus:
+    attached = {f"listener {x.name}": x.attached_routes for x in gateway.listeners}
+    places = [("", gateway.conditions), *((f"listener {x.name}", x.conditions) for x in gateway.listeners)]
+    addresses = tuple(map(str, gateway.addresses))
+    return _status(gateway.key, places, times, now, attached=attached, addresses=addresses)
+
+
+def _status(
+    key: ObjectKey,
+    places: Iterable[tuple[str, Sequence[judged.Condition]]],
+    times: _Times,
+    now: str,
+    *,
+    attached: Mapping[str, int] | None = None,
+    addresses: tuple[str, ...] = (),
+) -> ObjectStatus:
+    def timed(place: str, condition: judged.Condition) -> Condition:
+        old_status, since = times.get((key.kind, key.namespace, key.name, place, condition.type), ("", now))
+        return Condition(
+            type=condition.type,
+            status=condition.status,
+            reason=condition.reason,
+            message=condition.message,
+            observed_generation=condition.observed_generation,
+            last_transition_time=since if old_status == condition.status else now,
+        )
+
+    return ObjectStatus(
+        kind=key.kind,
+        namespace=key.namespace,
+        name=key.name,
+        places=tuple(
+            Conditions(place, tuple(timed(place, x) for x in conditions), (attached or {}).get(place))
+            for place, conditions in places
+        ),
+        addresses=addresses,
+    )
+
+
+def _parent(parent: ParentReference) -> str:
+    name = f"{parent.namespace}/{parent.name}" if parent.namespace else parent.name
+    section = f" {parent.section_name}" if parent.section_name else ""
+    return name + section + (f":{parent.port}" if parent.port is not None else "")
