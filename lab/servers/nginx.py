@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from lab.process import Process
-from lab.servers.ready import until_accepting
+from lab.servers.ready import until_backend_accepts
 from lab.topology import Lab
 
 PORT = 80
@@ -49,5 +49,5 @@ def nginx(lab: Lab, backend: str, port: int = PORT) -> Process:
         ["nginx", "-e", "stderr", "-p", directory, "-c", configuration],
         log=directory / "log",
     )
-    until_accepting(lab, backend, port, process)
+    until_backend_accepts(lab, backend, port, process)
     return process

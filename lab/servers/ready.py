@@ -1,30 +1,33 @@
-"""Waits until a server answers at a backend's own addresses, as seen from inside the backend's namespace."""
+"""Waits until a server answers, as seen from inside its own namespace."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 
+from lab.netns import Namespace
 from lab.process import Process
 from lab.topology import FAMILIES, Address, Lab
 from lab.wait import until
 
 
-def _accepts(address: Address, port: int) -> bool:
-    try:
-        socket.create_connection((str(address), port), timeout=2).close()
-    except OSError:
-        return False
-    return True
+def until_accepting(namespace: Namespace, addresses: Iterable[Address], port: int, process: Process) -> None:
+    """Wait until TCP connections to `port` of each address are accepted; raises CommandFailed if the server ends."""
+    for address in addresses:
+
+        def accepting(address: Address = address) -> bool:
+            process.must_run()
+            try:
+                with namespace.inside():
+                    socket.create_connection((str(address), port), timeout=2).close()
+            except OSError:
+                return False
+            return True
+
+        until(accepting, f"{process.name} accepts at {address} port {port}", seen=process.output)
 
 
-def until_accepting(lab: Lab, backend: str, port: int, process: Process) -> None:
-    """Wait until TCP connections to `port` are accepted, in both families; raises CommandFailed if the server ends."""
-    with lab.backends[backend].inside():
-        for family in FAMILIES:
-            address = lab.address(backend, family)
-
-            def accepting(address: Address = address) -> bool:
-                process.must_run()
-                return _accepts(address, port)
-
-            until(accepting, f"{process.name} accepts at {address} port {port}", seen=process.output)
+def until_backend_accepts(lab: Lab, backend: str, port: int, process: Process) -> None:
+    """The same for a backend's addresses."""
+    addresses = [lab.address(backend, family) for family in FAMILIES]
+    until_accepting(lab.backends[backend], addresses, port, process)

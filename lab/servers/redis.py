@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.process import Process
-from lab.servers.ready import until_accepting
+from lab.servers.ready import until_backend_accepts
 from lab.topology import Lab
 
 PORT = 6379
@@ -35,6 +35,6 @@ def redis(lab: Lab, backend: str, port: int = PORT) -> Process:
         ],
         log=directory / "log",
     )
-    until_accepting(lab, backend, port, process)
+    until_backend_accepts(lab, backend, port, process)
     lab.backends[backend].run("redis-cli", "-p", str(port), "set", "backend", backend)
     return process

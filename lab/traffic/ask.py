@@ -6,6 +6,7 @@ import contextlib
 import json
 import selectors
 import socket
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -59,6 +60,11 @@ def associate(
 ) -> socket.socket:
     """A connected UDP socket in the namespace."""
     return _connected(namespace, address, port, socket.SOCK_DGRAM, source)
+
+
+def abort_on_close(connection: socket.socket) -> None:
+    """Closing will send a reset instead of a FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def ask(connection: socket.socket) -> Answer:

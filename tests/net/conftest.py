@@ -1,0 +1,44 @@
+"""What the end-to-end tests stand on: a network, witnesses as backends, and a running gateway in the node.
+
+Every test runs for both ways of delivery, with and without offloads; `family` and `protocol` multiply it further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.manifests import write
+from lab.servers.witness import witness
+from lab.topology import FAMILIES, Lab, Shape
+from tests.net.world import PODS, SETTINGS, WORLD, Setting
+
+
+@pytest.fixture(scope="module", params=list(SETTINGS.values()), ids=list(SETTINGS))
+def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    """A gateway that serves WORLD; shared by the tests of a module, which leave it as it was."""
+    setting: Setting = request.param
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("net", Shape(PODS, setting.attachment, setting.offloads)))
+        for pod in PODS:
+            stack.enter_context(witness(lab, pod))
+        manifests = lab.directory / "manifests"
+        write(WORLD, manifests)
+        yield stack.enter_context(Gateway(lab, manifests, delivery=setting.delivery))
+
+
+@pytest.fixture(params=FAMILIES, ids=("IPv4", "IPv6"))
+def family(request: pytest.FixtureRequest) -> int:
+    """Address family."""
+    number: int = request.param
+    return number
+
+
+@pytest.fixture(params=("TCP", "UDP"))
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Transport protocol, as a Gateway's listener names it."""
+    name: str = request.param
+    return name

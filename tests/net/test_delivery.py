@@ -1,0 +1,56 @@
+"""Which way packets take through the node: up its stack, or past it."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.process import run
+from lab.topology import GATEWAY
+from lab.traffic.ask import ask, connect, outcomes
+from tests.net.world import TO_A
+
+FORWARDED = {4: "IpForwDatagrams", 6: "Ip6OutForwDatagrams"}
+EXCHANGES = 100
+
+# As a firewall of a careful node: what is not known is dropped, and so is half a connection.
+FIREWALL = """
+table inet careful {
+    chain forward {
+        type filter hook forward priority filter; policy drop
+        ct state invalid drop
+        ct state established,related accept
+        ip daddr 10.201.0.0/24 ct state new accept
+        ip6 daddr fd00:201::/64 ct state new accept
+    }
+}
+"""
+
+
+@pytest.fixture
+def firewall(gateway: Gateway) -> object:
+    """The node drops what its connection tracking does not understand."""
+    run("nft", "-f", "-", namespace=gateway.lab.node.path, stdin=FIREWALL)
+    yield
+    gateway.lab.node.run("nft", "delete", "table", "inet", "careful")
+
+
+def test_packets_go_the_way_that_was_asked_for(gateway: Gateway, family: int) -> None:
+    node = gateway.lab.node
+    before = node.counters()[FORWARDED[family]]
+    with connect(gateway.lab.client, GATEWAY[family], TO_A) as connection:
+        for _ in range(EXCHANGES):
+            ask(connection)
+    forwarded = node.counters()[FORWARDED[family]] - before
+    if gateway.delivery == "stack":
+        # A request and an acknowledgement go up the stack for each exchange, or more; so does each reply.
+        assert forwarded >= 2 * EXCHANGES
+    else:
+        assert forwarded == 0
+
+
+def test_stack_delivery_satisfies_a_firewall_that_tracks_connections(
+    gateway: Gateway, firewall: object, family: int, protocol: str
+) -> None:
+    seen = outcomes(gateway.lab.client, GATEWAY[family], TO_A, protocol, 50)
+    assert seen == {"a": 50}
