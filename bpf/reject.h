@@ -8,7 +8,10 @@
  *     the length comes from the packet, or a client hangs for minutes.
  *   - All answers of our own share one limit per CPU and second. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
- *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case.
+ *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. Of a UDP
+ *     datagram made into an ICMP error the NIC then writes the complement of the message's sum where UDP's checksum
+ *     was: into two unused bytes (RFC 792). With the pseudo header's sum (ICMP: 0) there before, the whole comes out
+ *     right, whatever the ICMP checksum field holds.
  */
 #ifndef PENSTOCK_REJECT_H
 #define PENSTOCK_REJECT_H
@@ -198,17 +201,20 @@ VERIFIED_ONCE int reply_unreachable4(struct __sk_buff *skb, struct packet *p)
 {
 	struct unreachable4 answer = {};
 	struct ethhdr eth;
+	int partial;
 
 	if (!p || p->l4 != ETH_HLEN + sizeof(struct iphdr)) /* with options there would be no ports in the quotation */
 		return -1;
 	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED4))
 		return -1;
+	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
 	answer_eth(&answer.eth, &eth);
 	answer_ip4(&answer.ip, &p->tuple, IPPROTO_ICMP, sizeof(answer) - offsetof(struct unreachable4, ip));
 	answer.icmp.type = ICMP_DEST_UNREACH;
 	answer.icmp.code = ICMP_PORT_UNREACH;
-	answer.icmp.checksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED4, 0));
+	if (!partial)
+		answer.icmp.checksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED4, 0));
 	return replace_packet(skb, FRAME(&answer), FRAME_SIZE(&answer));
 }
 
@@ -217,18 +223,23 @@ VERIFIED_ONCE int reply_unreachable6(struct __sk_buff *skb, struct packet *p)
 	struct unreachable6 answer = {};
 	struct ethhdr eth;
 	__u32 pseudo;
+	int partial;
 
 	if (!p || p->l4 != ETH_HLEN + sizeof(struct ipv6hdr))
 		return -1;
 	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED6))
 		return -1;
+	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
 	answer_eth(&answer.eth, &eth);
 	answer_ip6(&answer.ip, &p->tuple, IPPROTO_ICMPV6, sizeof(answer.icmp) + QUOTED6);
 	answer.icmp.icmp6_type = ICMPV6_DEST_UNREACH;
 	answer.icmp.icmp6_code = ICMPV6_PORT_UNREACH;
 	pseudo = sum_of(&answer.ip.saddr, 32, bpf_htonl(IPPROTO_ICMPV6 << 16 | (sizeof(answer.icmp) + QUOTED6)));
-	answer.icmp.icmp6_cksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED6, pseudo));
+	if (partial)
+		answer.icmp.icmp6_dataun.un_data16[1] = fold(pseudo);
+	else
+		answer.icmp.icmp6_cksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED6, pseudo));
 	return replace_packet(skb, FRAME(&answer), FRAME_SIZE(&answer));
 }
 
@@ -247,9 +258,6 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 		failed = family == AF_INET ? reply_rst4(skb, p) : reply_rst6(skb, p);
 		return failed ? DROP_INTERNAL : VERDICT_REJECTED_RST;
 	}
-	/* An ICMP error made out of a datagram whose checksum waits for the NIC would be spoilt by it. */
-	if (is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check)) && p->hook != HOOK_LOCAL_EGRESS)
-		return DROP_NO_FLOW;
 	failed = family == AF_INET ? reply_unreachable4(skb, p) : reply_unreachable6(skb, p);
 	return failed ? DROP_INTERNAL : VERDICT_REJECTED_ICMP;
 }
