@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 from types import TracebackType
 from typing import Any, Final
 
-from lab.process import Argument, CommandFailed, Process
+from lab.process import Argument, CommandFailed, Process, run, within
 from lab.topology import UPLINK, Lab
 from lab.wait import until
 
@@ -83,11 +83,14 @@ class Gateway:
 
     # ---- asking ----
 
+    def command_line(self, *words: Argument) -> list[str]:
+        """The command line of `penstock <words>`, in the node, for this gateway."""
+        places = self._places[:2] if words[0] == "down" else self._places
+        return within(self.lab.node.path, [PENSTOCK, words[0], *places, *words[1:]])
+
     def command(self, *words: Argument, check: bool = True) -> CompletedProcess[str]:
-        """Run `penstock <words>` in the node, for this gateway."""
-        return self.lab.node.run(
-            PENSTOCK, words[0], *self._places[: 2 if words[0] == "down" else 4], *words[1:], check=check
-        )
+        """Run `penstock <words>` to its end."""
+        return run(*self.command_line(*words), check=check)
 
     def status(self) -> Status:
         """`penstock status -o json`; raises CommandFailed."""

@@ -59,6 +59,10 @@ class Load:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the traffic; the tallies stay."""
         self._ending.set()
         for thread in self._threads:
             thread.join()
