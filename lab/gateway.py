@@ -109,6 +109,17 @@ class Gateway:
 
         until(met, f"the gateway {what}", every=0.1, seen=self.output)
 
+    def change(self, manifests: Callable[[], object]) -> None:
+        """Have the manifests changed, and wait until the kernel holds what they say now (read back)."""
+        before = self.status()["source"]["changed_at"]
+        manifests()
+
+        def applied(status: Status) -> bool:
+            changed, done = status["source"]["changed_at"], status["applied"]
+            return bool(changed > before and not done["error"] and (done["verified_at"] or 0) >= changed)
+
+        self.until(applied, "holds what the manifests say")
+
     def output(self) -> str:
         """The end of what the agent wrote."""
         log = self.lab.directory / "penstock.log"

@@ -72,6 +72,11 @@ class Transfer:
         self._ending.set()
         self._connection.close()
 
+    @property
+    def moved(self) -> int:
+        """Octets sent and received so far."""
+        return self._sent.octets + self._received.octets
+
     def until_moved(self, octets: int) -> None:
         """Wait until so many more octets were sent, and so many received, or the transfer broke."""
         sent, received = self._sent.octets + octets, self._received.octets + octets

@@ -40,9 +40,7 @@ class Running:
 
     def change(self, world: World) -> None:
         """Rewrite the manifests and wait until the kernel holds them."""
-        before = self.gateway.generation()
-        write(world, self.gateway.manifests)
-        self.gateway.until_applied(after=before)
+        self.gateway.change(lambda: write(world, self.gateway.manifests))
 
 
 @pytest.fixture(params=("stack", "redirect"))

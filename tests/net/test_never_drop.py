@@ -1,0 +1,220 @@
+"""Nothing that befalls the agent is felt by traffic: no connection is reset, no octet changed, no datagram lost.
+
+Long transfers in both directions, hashed, and numbered datagrams, over IPv4 and IPv6 at once, while the agent is
+killed, stays dead, starts again and is given new things to do. Resets are counted by the kernels at both ends.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.manifests import MOST_LISTENERS, Listener, Pod, World, write
+from lab.netns import Namespace
+from lab.process import Process
+from lab.servers.witness import PORT, STREAM_PORT, streams, witness
+from lab.shares import wrong_shares
+from lab.topology import FAMILIES, GATEWAY, Lab, Shape
+from lab.traffic.ask import SILENCE, ask, associate, outcomes
+from lab.traffic.datagrams import Datagrams
+from lab.traffic.transfer import Transfer
+from lab.wait import until
+from tests.net.world import PODS
+
+RESETS = ("TcpOutRsts", "TcpEstabResets")
+
+WORLD = World(
+    listeners=(
+        Listener("TCP", PORT, {"a": 70, "b": 30}),
+        Listener("UDP", PORT, {"a": 70, "b": 30}),
+        Listener("TCP", STREAM_PORT, {"a": 70, "b": 30}, target=STREAM_PORT),
+    ),
+    services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),)},
+)
+
+UDP_LIMIT = 5
+"""Seconds after which an idle UDP flow is forgotten: short, so that ageing can be seen at work."""
+
+
+@dataclass
+class Traffic:
+    """All that must not notice anything, running."""
+
+    lab: Lab
+    witnesses: list[Process]
+    transfers: list[Transfer] = field(default_factory=list)
+    datagrams: list[Datagrams] = field(default_factory=list)
+
+    def start(self, stack: ExitStack) -> None:
+        """Four transfers and two streams of datagrams in each family: some to either backend, most likely."""
+        self._resets_before = self._resets()
+        for family in FAMILIES:
+            for _ in range(4):
+                transfer = Transfer(self.lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=500_000)
+                self.transfers.append(stack.enter_context(transfer))
+            for _ in range(2):
+                exchange = Datagrams(self.lab.client, GATEWAY[family], PORT, per_second=200)
+                self.datagrams.append(stack.enter_context(exchange))
+        self.goes_on()
+
+    def _ends(self) -> list[Namespace]:
+        return [self.lab.client, *self.lab.backends.values()]
+
+    def _resets(self) -> list[dict[str, int]]:
+        return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]
+
+    def goes_on(self, octets: int = 500_000) -> None:
+        """Wait until every transfer moved so much more in both directions, and datagrams were answered meanwhile."""
+        for transfer in self.transfers:
+            transfer.until_moved(octets)
+        for exchange in self.datagrams:
+            exchange.until_answered(100)
+
+    def octets(self) -> int:
+        """Moved so far by all transfers."""
+        return sum(transfer.moved for transfer in self.transfers)
+
+    def finish(self) -> None:
+        """End everything in order; fails if anything was lost, changed or reset."""
+        for transfer in self.transfers:
+            result = transfer.finish()
+            assert result.whole, result
+        for exchange in self.datagrams:
+            counted = exchange.finish()
+            assert (counted.lost, counted.doubled, counted.refused) == (0, 0, 0), counted
+            assert len(counted.backends) == 1, "a flow moved to another backend"
+
+        def ended() -> bool:
+            return sum(len(streams(x)) for x in self.witnesses) == len(self.transfers)
+
+        until(ended, "every transfer ended at its server")
+        assert all(x.intact for process in self.witnesses for x in streams(process))
+        assert self._resets() == self._resets_before
+
+
+@pytest.fixture(params=("stack", "redirect"))
+def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    """A gateway of the test's own, that serves WORLD."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("never", Shape(PODS)))
+        manifests = lab.directory / "manifests"
+        write(WORLD, manifests)
+        options = ("--limit-udp", str(UDP_LIMIT))
+        yield stack.enter_context(Gateway(lab, manifests, delivery=request.param, options=options))
+
+
+@pytest.fixture
+def traffic(gateway: Gateway) -> Iterator[Traffic]:
+    """Traffic through the gateway, until the test finishes it."""
+    with ExitStack() as stack:
+        witnesses = [stack.enter_context(witness(gateway.lab, pod)) for pod in PODS]
+        running = Traffic(gateway.lab, witnesses)
+        running.start(stack)
+        yield running
+
+
+def new_flows_are_served(gateway: Gateway, weights: dict[str, int]) -> None:
+    """New flows of every kind find a backend, by weight."""
+    for family in FAMILIES:
+        for protocol in ("TCP", "UDP"):
+            seen = outcomes(gateway.lab.client, GATEWAY[family], PORT, protocol, 200)
+            assert wrong_shares(seen, weights) == []
+
+
+def test_an_agent_that_is_killed_and_stays_dead_costs_nothing(gateway: Gateway, traffic: Traffic) -> None:
+    with associate(gateway.lab.client, GATEWAY[4], PORT) as idle:
+        client = ask(idle).client
+        gateway.kill()
+        # Next hops are looked up again by the data path itself.
+        gateway.lab.node.run("ip", "neigh", "flush", "all")
+        traffic.goes_on(5_000_000)
+        new_flows_are_served(gateway, {"a": 70, "b": 30})
+
+        def forgotten() -> bool:
+            return f":{client[1]} " not in gateway.command("flows").stdout
+
+        until(forgotten, "an idle flow is forgotten although no agent runs", patience=60, every=0.5)
+    gateway.start()
+    traffic.goes_on()
+    traffic.finish()
+
+
+def test_an_agent_that_is_stopped_and_started_costs_nothing(gateway: Gateway, traffic: Traffic) -> None:
+    for _ in range(3):
+        gateway.stop()
+        traffic.goes_on()
+        gateway.start()
+        traffic.goes_on()
+    traffic.finish()
+
+
+def test_new_weights_backends_and_a_thousand_listeners_cost_nothing(gateway: Gateway, traffic: Traffic) -> None:
+    gateway.change(lambda: write(reweighted({"a": 10, "b": 90}), gateway.manifests))
+    traffic.goes_on()
+    new_flows_are_served(gateway, {"a": 10, "b": 90})
+    gateway.change(lambda: write(with_c(), gateway.manifests))
+    traffic.goes_on()
+    new_flows_are_served(gateway, {"a": 1, "b": 1, "c": 2})
+
+    def a_thousand_more() -> None:
+        for world in thousand_listeners():
+            write(world, gateway.manifests)
+
+    gateway.change(a_thousand_more)
+    gateway.until(lambda status: len(status["listeners"]) >= 1_000 + len(WORLD.listeners), "holds them all")
+    traffic.goes_on()
+    new_flows_are_served(gateway, {"a": 1, "b": 1, "c": 2})
+    gateway.kill()
+    traffic.goes_on()
+    gateway.start()
+    traffic.goes_on()
+    traffic.finish()
+
+
+def test_being_killed_in_the_midst_of_changes_costs_nothing(gateway: Gateway, traffic: Traffic) -> None:
+    for weight in range(10, 60, 10):
+        write(reweighted({"a": weight, "b": 100 - weight}), gateway.manifests)
+        gateway.kill()
+        gateway.start()
+    traffic.goes_on()
+    new_flows_are_served(gateway, {"a": 50, "b": 50})
+    traffic.finish()
+
+
+def test_the_measure_notices_when_what_is_pinned_goes(gateway: Gateway, traffic: Traffic) -> None:
+    """What the other tests would see if the agent took its programs with it."""
+    gateway.kill()
+    shutil.rmtree(gateway.lab.pins)
+    assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
+    moved = traffic.octets()
+    assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
+    assert traffic.octets() == moved
+
+
+def reweighted(weights: dict[str, int]) -> World:
+    """WORLD with other weights."""
+    return replace(WORLD, listeners=tuple(replace(x, weights=weights) for x in WORLD.listeners))
+
+
+def with_c() -> World:
+    """WORLD with half of the new flows given to a third backend."""
+    changed = reweighted({"a": 1, "b": 1, "c": 2})
+    return replace(changed, services={**WORLD.services, "c": (Pod(PODS["c"]),)})
+
+
+def thousand_listeners() -> Iterator[World]:
+    """A thousand more, of as many Gateways as the API's limit asks for, each with an address of its own."""
+    for number, first in enumerate(range(0, 1_000, MOST_LISTENERS)):
+        ports = range(10_000 + first, 10_000 + min(first + MOST_LISTENERS, 1_000))
+        yield World(
+            listeners=tuple(Listener("TCP", port, {"a": 1, "b": 1}) for port in ports),
+            services={},
+            gateway=f"more-{number}",
+            addresses=(ip_address(f"10.200.0.{100 + number}"), ip_address(f"fd00:200::{100 + number}")),
+        )
