@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from string import Template
 
 from lab.process import Process
@@ -32,15 +33,24 @@ http {
         listen [::]:$port backlog=4096;
         add_header X-Backend $name;
         location / { return 200 "$name $$remote_addr\\n"; }
-        location /files/ { alias $directory/files/; }
+        location /files/ {
+            alias $directory/files/;
+            client_max_body_size 0;
+            dav_methods PUT;
+        }
     }
 }
 """)
 
 
+def files(lab: Lab, backend: str, port: int = PORT) -> Path:
+    """The folder that is served, and can be written to, at /files/."""
+    return lab.directory / f"nginx-{backend}-{port}" / "files"
+
+
 def nginx(lab: Lab, backend: str, port: int = PORT) -> Process:
-    """Start nginx. `GET /` gives `<backend> <client address>`; files put under <log's folder>/files are at /files/."""
-    directory = lab.directory / f"nginx-{backend}-{port}"
+    """Start nginx. `GET /` gives `<backend> <client address>`."""
+    directory = files(lab, backend, port).parent
     (directory / "files").mkdir(parents=True)
     configuration = directory / "nginx.conf"
     configuration.write_text(_CONFIGURATION.substitute(directory=directory, port=port, name=backend))
