@@ -1,8 +1,10 @@
 """The map image: what the pinned maps must hold, and what they hold, in the words of bpf/abi.h.
 
 Decides nothing; it is the vocabulary between `compile` and the data plane. Rules: values only, comparable; addresses
-are `ipaddress` objects, ports are host order, a pool is POOL_SLOTS native-endian u32 backend ids, exactly as the kernel
-stores it. Must never import the loader: the numbers below repeat enums of bpf/abi.h, and a test compares them.
+are `ipaddress` objects, ports are host order, a pool is POOL_SLOTS native-endian u32 backend ids, exactly as the
+kernel stores it. Must never import the loader: the numbers below repeat enums of bpf/abi.h, and a test compares
+them.
+
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from routes.plan import Address, Protocol
 
@@ -105,6 +107,21 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class RecipePart:
+    """One backendRef's part of a pool: its name, its slots, and (endpoint's name, backend_id) of each of its backends.
+
+    No backends: the slots hold BACKEND_REJECT.
+    """
+
+    name: str
+    count: int
+    backends: tuple[tuple[str, int], ...]
+
+
+Recipe: TypeAlias = tuple[RecipePart, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MapImage:
     """What the maps must hold.
 
@@ -112,6 +129,7 @@ class MapImage:
     pools: pool_id -> 4 * POOL_SLOTS bytes; a pool_id missing here is unused, its content does not matter.
     backends: backend_id -> entry, FREE ones with their generation included; an id missing here was never used.
     rejected: pool_id -> slots that hold BACKEND_REJECT.
+    recipes: pool_id -> what its slots follow from: pools with equal recipes are equal, so none is computed twice.
     """
 
     gateways: Mapping[Address, int]
@@ -120,6 +138,7 @@ class MapImage:
     backends: Mapping[int, BackendEntry]
     names: Names
     rejected: Mapping[int, int] = field(default_factory=_none)
+    recipes: Mapping[int, Recipe] = field(default_factory=_none)
 
 
 @dataclass(frozen=True, slots=True)

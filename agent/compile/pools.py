@@ -1,0 +1,92 @@
+"""What a pool is made of, and its slots.
+
+Decides which endpoints of which backendRefs share a pool. Rules: one pool per listener and address family, so a
+ref's endpoints of the other family do not count; a ref that has no READY endpoint of the family, or leads nowhere,
+keeps its slots as REJECT; a listener without refs, or with weights that are all 0, is all REJECT. A ref is named by
+its Service and port, so that the order of the backendRefs plays no part and a Service that comes into being finds
+its slots waiting. Must never look at ids before the shares are settled: hashing is over names and addresses.
+
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.compile import maglev
+from agent.compile.image import BACKEND_REJECT, POOL_SLOTS, Recipe, RecipePart
+from routes.plan import Endpoint, EndpointState, Listener, PoolRef, WeightedRef
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One ref's part of a pool: `count` slots, and how many of them each endpoint has (all at least 1).
+
+    No endpoints: the slots are REJECT. A ref with fewer slots than endpoints leaves the others out.
+    """
+
+    name: str
+    ref: WeightedRef
+    count: int
+    endpoints: tuple[Endpoint, ...]
+    quotas: tuple[int, ...]
+
+
+def shares(listener: Listener, version: int, endpoints: Mapping[PoolRef, tuple[Endpoint, ...]]) -> tuple[Share, ...]:
+    """The shares of a listener's pool for an IP version, sorted by name; refs of weight 0 have none."""
+    named = _named(listener.backends)
+    counts = maglev.shares([ref.weight for _, ref in named], POOL_SLOTS)
+    found: list[Share] = []
+    for (name, ref), count in zip(named, counts, strict=True):
+        if not count:
+            continue
+        known = endpoints.get(ref.pool, ()) if ref.pool is not None else ()
+        ready = [x for x in known if x.address.version == version and x.state is EndpointState.READY]
+        ready.sort(key=_endpoint_name)
+        quotas = maglev.quotas([_endpoint_name(x) for x in ready], count) if ready else []
+        served = [(endpoint, quota) for endpoint, quota in zip(ready, quotas, strict=True) if quota]
+        found.append(Share(name, ref, count, tuple(x for x, _ in served), tuple(x for _, x in served)))
+    return tuple(found)
+
+
+def rejected(pool: Sequence[Share]) -> int:
+    """Slots that hold REJECT."""
+    return POOL_SLOTS - sum(share.count for share in pool if share.endpoints)
+
+
+def recipe_part(share: Share, ids: Sequence[int]) -> RecipePart:
+    """`ids` are the backend ids of the share's endpoints."""
+    return RecipePart(share.name, share.count, tuple(zip(map(_endpoint_name, share.endpoints), ids, strict=True)))
+
+
+def slots(recipe: Recipe) -> bytes:
+    """The pool as the kernel holds it."""
+    everybody = {id_ for part in recipe for _, id_ in part.backends or ((part.name, BACKEND_REJECT),)}
+    everybody = everybody or {BACKEND_REJECT}
+    if len(everybody) == 1:
+        return array("I", everybody).tobytes() * POOL_SLOTS
+    owners = maglev.place(tuple(part.name for part in recipe), tuple(part.count for part in recipe))
+    filled = array("I", bytes(4 * POOL_SLOTS))
+    chosen: list[list[int]] = [[] for _ in recipe]
+    for slot, owner in enumerate(owners):
+        chosen[owner].append(slot)
+    for part, own in zip(recipe, chosen, strict=True):
+        names = [name for name, _ in part.backends]
+        ids = [id_ for _, id_ in part.backends]
+        for slot, i in zip(own, maglev.spread(names, own, POOL_SLOTS) if names else [0] * len(own), strict=True):
+            filled[slot] = ids[i] if ids else BACKEND_REJECT
+    return filled.tobytes()
+
+
+def _named(refs: Sequence[WeightedRef]) -> list[tuple[str, WeightedRef]]:
+    seen: dict[str, int] = {}
+    named: list[tuple[str, WeightedRef]] = []
+    for ref in refs:
+        occurrence = seen[ref.name] = seen.get(ref.name, 0) + 1
+        named.append((ref.name if occurrence == 1 else f"{ref.name}#{occurrence}", ref))
+    return sorted(named, key=lambda x: x[0])
+
+
+def _endpoint_name(endpoint: Endpoint) -> str:
+    return f"[{endpoint.address}]:{endpoint.port}"
