@@ -17,8 +17,8 @@ ARCH   := $(shell uname -m)
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
 	-fdebug-prefix-map=$(CURDIR)=. -I/usr/include/$(ARCH)-linux-gnu
 BPF_HEADERS := $(shell find bpf -name '*.h')
-BPF_SOURCES := $(wildcard bpf/*.bpf.c)
-BPF_OBJECTS := $(BPF_SOURCES:bpf/%.bpf.c=build/%.bpf.o)
+BPF_SOURCES := $(wildcard bpf/*.bpf.c lab/*.bpf.c)
+BPF_OBJECTS := $(patsubst %.bpf.c,build/%.bpf.o,$(notdir $(BPF_SOURCES)))
 
 PYTEST_ARGS ?=
 
@@ -41,7 +41,8 @@ $(VENV)/installed: pyproject.toml
 
 bpf: deps $(BPF_OBJECTS)
 
-build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) Makefile
+vpath %.bpf.c bpf lab
+build/%.bpf.o: %.bpf.c $(BPF_HEADERS) Makefile
 	@mkdir -p build
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 

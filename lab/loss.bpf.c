@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * A wire that loses packets: some of each thousand, chosen by a generator with a fixed seed.
+ *
+ * Rules: IPv4 and IPv6 only, so that ARP and neighbour discovery do not fail instead; ICMPv6 passes for that reason.
+ * Must never: be part of what is shipped.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <stddef.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u32 seed = 1;
+const volatile __u32 per_thousand = 10;
+
+__u64 seen = 0;
+__u64 lost = 0;
+
+/* splitmix64: the n-th number depends on n and the seed alone. */
+static __always_inline __u64 number(__u64 n)
+{
+	__u64 z = (n + seed) * 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+SEC("tc")
+int lose(struct __sk_buff *skb)
+{
+	__u8 next;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == bpf_htons(ETH_P_IPV6) &&
+	    (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next)) ||
+	     next == IPPROTO_ICMPV6))
+		return TC_ACT_UNSPEC;
+	if (number(__sync_fetch_and_add(&seen, 1)) % 1000 >= per_thousand)
+		return TC_ACT_UNSPEC;
+	__sync_fetch_and_add(&lost, 1);
+	return TC_ACT_SHOT;
+}
