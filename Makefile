@@ -2,7 +2,10 @@
 #
 #   make demo         real servers, real clients, split by weight in the kernel; Ctrl-C ends it (ONCE=1: checks and ends)
 #   make test         all tests, as root
+#   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12)
 #   make check        lint, types, layers
+#   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine
+#   make bench        how fast it is, next to its peers
 #   make bpf          the BPF objects only
 #   make clean        what was built, and what a run that died left behind
 #
@@ -63,3 +66,7 @@ demo: venv bpf
 clean:
 	@[ ! -x $(BIN)/python ] || [ "$$(id -u)" != 0 ] || $(BIN)/python -m lab.sweep
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+-include vm-tests/vm.mk
+
+-include vm-tests/vm.mk bench/bench.mk
