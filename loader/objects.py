@@ -1,0 +1,151 @@
+"""A BPF object in the kernel: its programs and maps, the maps shared with others by pinning.
+
+Decides: the order of a load - bpffs there, file open, settings written, pins compared, then and only then the kernel.
+Rules: a map whose name begins with a dot is the object's own (.rodata, .bss); every other one is pinned under its name,
+or found there and used, so two objects loaded with one pin directory share their maps, and an agent that starts again
+finds its own. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
+Must never: attach; remove a pin.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from loader import bpffs, rodata
+from loader.btf import Btf, raw_data
+from loader.codec import Codec, octets_codec
+from loader.errors import LoaderError, UnknownName
+from loader.libbpf import checked, ffi, lib, messages, name_of, pinned_fd
+from loader.maps import Map
+from loader.pins import MapShape, require_compatible
+from loader.program import Program
+from loader.spec import ObjectSpec
+from loader.verifier import load_error
+
+
+class Object:
+    """An object that is loaded. Owns the fds of its programs and maps: a context manager."""
+
+    def __init__(self, handle: Any, btf: Btf, maps: dict[str, Map], programs: dict[str, Program]) -> None:
+        self.btf = btf
+        self.maps = maps
+        self.programs = programs
+        self._handle = handle
+
+    @classmethod
+    def load(cls, spec: ObjectSpec, pin_dir: Path) -> Object:
+        """Loads `spec`, its maps pinned under `pin_dir` (made if it is not there).
+
+        NoBpffs, UnknownName (a setting or map that is not in the object), Incompatible (a pin of another layout),
+        VerifierRejected, PermissionDenied, NotSupported.
+        """
+        bpffs.make_directory(pin_dir)
+        handle = _open(spec.path)
+        try:
+            return _load(handle, spec, pin_dir)
+        except BaseException:
+            lib().bpf_object__close(handle)
+            raise
+
+    def program(self, name: str) -> Program:
+        """The program of that function name."""
+        if name not in self.programs:
+            raise UnknownName(f"no program {name}")
+        return self.programs[name]
+
+    def map(self, name: str) -> Map:
+        """The map of that name."""
+        if name not in self.maps:
+            raise UnknownName(f"no map {name}")
+        return self.maps[name]
+
+    def close(self) -> None:
+        """Gives all fds back. Pins, and what is attached, stay."""
+        if self._handle is not None:
+            lib().bpf_object__close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _open(path: Path) -> Any:
+    with messages() as said:
+        handle = lib().bpf_object__open_file(os.fsencode(path), ffi.NULL)
+    if handle == ffi.NULL:
+        error = LoaderError(f"{path} is no BPF object that can be opened: {os.strerror(ffi.errno)}")
+        for line in said:
+            error.add_note(line.rstrip())
+        raise error
+    return handle
+
+
+def _load(handle: Any, spec: ObjectSpec, pin_dir: Path) -> Object:
+    btf = Btf(raw_data(lib().bpf_object__btf(handle)))
+    images = {name_of(lib().bpf_map__name(x)): x for x in _maps(handle)}
+    rodata.write(next((x for n, x in images.items() if n.endswith(rodata.SECTION)), None), btf, spec.rodata)
+    shared = {n: x for n, x in images.items() if not lib().bpf_map__is_internal(x)}
+    for name, entries in spec.max_entries.items():
+        if name not in shared:
+            raise UnknownName(f"no map {name} in {spec.path}")
+        checked(lib().bpf_map__set_max_entries(shared[name], entries), f"sizing map {name}")
+    shapes = {name: _shape(image, btf) for name, image in shared.items()}
+    for name, image in shared.items():
+        _pin_or_reuse(image, shapes[name], pin_dir / name)
+    with messages() as said:
+        result = lib().bpf_object__load(handle)
+    if result < 0:
+        raise load_error(-result, spec.path, said)
+    maps = {n: Map(lib().bpf_map__fd(x), n, shapes[n].key, shapes[n].value) for n, x in shared.items()}
+    programs = {}
+    for x in _programs(handle):
+        name = name_of(lib().bpf_program__name(x))
+        programs[name] = Program(lib().bpf_program__fd(x), name)
+    return Object(handle, btf, maps, programs)
+
+
+def _pin_or_reuse(image: Any, wanted: MapShape, path: Path) -> None:
+    fd = pinned_fd(path, "map")
+    if fd is None:
+        checked(lib().bpf_map__set_pin_path(image, os.fsencode(path)), f"pinning {path}")
+        return
+    try:
+        require_compatible(Map(fd, path.name), wanted)
+        checked(lib().bpf_map__reuse_fd(image, fd), f"using the map pinned at {path}")
+    finally:
+        os.close(fd)
+
+
+def _shape(image: Any, btf: Btf) -> MapShape:
+    return MapShape(
+        type=lib().bpf_map__type(image),
+        key=_codec(btf, lib().bpf_map__btf_key_type_id(image), lib().bpf_map__key_size(image)),
+        value=_codec(btf, lib().bpf_map__btf_value_type_id(image), lib().bpf_map__value_size(image)),
+        max_entries=lib().bpf_map__max_entries(image),
+        flags=lib().bpf_map__map_flags(image),
+    )
+
+
+def _codec(btf: Btf, type_id: int, size: int) -> Codec:
+    return btf.codec(type_id) if type_id else octets_codec(size)
+
+
+def _maps(handle: Any) -> Iterator[Any]:
+    image = lib().bpf_object__next_map(handle, ffi.NULL)
+    while image != ffi.NULL:
+        yield image
+        image = lib().bpf_object__next_map(handle, image)
+
+
+def _programs(handle: Any) -> Iterator[Any]:
+    program = lib().bpf_object__next_program(handle, ffi.NULL)
+    while program != ffi.NULL:
+        yield program
+        program = lib().bpf_object__next_program(handle, program)
