@@ -4,7 +4,6 @@
 #   make test         all tests, as root
 #   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12)
 #   make check        lint, types, layers
-#   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine
 #   make bench        how fast it is, next to its peers
 #   make bpf          the BPF objects only
 #   make clean        what was built, and what a run that died left behind

@@ -1,0 +1,64 @@
+"""Programs of this machine: are they here, and run them quietly.
+
+Rules:
+  - A program that is missing is named together with the Debian package that has it.
+  - Output is shown only when the program failed; every call is bounded in time.
+Must never: install anything (`make` does, through tools/deps.sh).
+"""
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .errors import VmError
+
+TOOLS: Mapping[str, str] = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "mmdebstrap": "mmdebstrap",
+    "mksquashfs": "squashfs-tools",
+    "depmod": "kmod",
+    "apt-get": "apt",
+    "setpriv": "util-linux",
+}
+"""Program -> the Debian package that has it."""
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for; a person's PATH often lacks the sbin folders."""
+
+
+def require_tools(search_path: str = SEARCH_PATH) -> None:
+    """Raise VmError, naming every missing program and the command that installs them, unless all of TOOLS are here."""
+    missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool, path=search_path) is None}
+    if missing:
+        raise VmError(
+            f"missing: {', '.join(missing)}. As root: "
+            f"apt-get install --no-install-recommends {' '.join(sorted(set(missing.values())))}"
+        )
+
+
+def run(command: Sequence[str | Path], *, cwd: Path | None = None, seconds: float = 600) -> str:
+    """Run a command to its end and return its standard output.
+
+    Raises VmError with the command and the last lines it wrote when it fails, or when it takes longer than `seconds`.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": str(Path.home())},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VmError(f"`{' '.join(words)}` had not ended after {seconds:.0f} s") from error
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise VmError(f"`{' '.join(words)}` failed ({done.returncode}):\n{last}")
+    return done.stdout

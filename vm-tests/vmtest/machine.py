@@ -1,0 +1,112 @@
+"""One virtual machine, from start to end, in bounded time.
+
+Rules:
+  - Software emulation: /dev/kvm being there proves nothing (nested KVM was seen to hang and to die).
+  - The machine ends by itself: the guest turns it off, or panics and QEMU is told not to reboot. One that does neither
+    by its deadline is killed.
+  - The kernel kills QEMU when this process dies, however it dies: nothing stays running.
+  - No network, no display, nothing of the user's QEMU configuration.
+Must never: say whether tests passed; it knows only that the machine ended.
+"""
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from . import host
+from .errors import VmError
+
+TROUBLE = re.compile(r"BUG: |Oops: |Kernel panic|Out of memory|segfault at")
+"""Lines of the console worth showing though a long trace follows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What to start. The guest sees each disk under its name as serial, and the ports "output" and "result"."""
+
+    kernel: Path
+    initramfs: Path
+    disks: Mapping[str, Path] = field(default_factory=dict)
+    """Serial -> image, all read-only."""
+    options: str = ""
+    """More for the kernel's command line."""
+    cpus: int = 2
+    memory_mb: int = 2048
+
+
+def run(machine: Machine, folder: Path, output: IO[bytes], *, seconds: float) -> None:
+    """Start the machine and wait for its end.
+
+    Leaves `console.log` (the kernel's) and `result.tar` (whatever the guest wrote to the port "result") in `folder`;
+    what the guest writes to the port "output" goes to `output`, as it comes.
+    Raises VmError when QEMU fails or the machine has not ended after `seconds`; the message ends with the console's
+    last lines.
+    """
+    console = folder / "console.log"
+    command = ["setpriv", "--pdeathsig", "KILL", "--", *_command(machine, console, folder / "result.tar")]
+    with (folder / "qemu.log").open("w+b") as complaints:
+        process = subprocess.Popen(
+            command,
+            # Never written to, but open: at its end QEMU would tell the guest that nobody reads the port "output".
+            stdin=subprocess.PIPE,
+            # Not our own standard output: QEMU makes it non-blocking, and a QEMU that is killed leaves it so.
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={"PATH": host.SEARCH_PATH},
+        )
+        reader = threading.Thread(target=_copy, args=(process, output))
+        reader.start()
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise VmError(f"the machine had not ended after {seconds:.0f} s and was killed{tail(console)}") from error
+        finally:
+            process.kill()
+            process.wait()
+            reader.join()
+        if status:
+            complaints.seek(0)
+            raise VmError(f"QEMU ended with {status}: {complaints.read().decode(errors='replace').strip()}")
+
+
+def _copy(process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    assert process.stdout is not None
+    while chunk := os.read(process.stdout.fileno(), 1 << 16):
+        output.write(chunk)
+        output.flush()
+
+
+def tail(console: Path, lines: int = 15) -> str:
+    """What to put behind a message: where the kernel said that it is in trouble, and the console's last lines."""
+    text = console.read_text(errors="replace").replace("\r", "") if console.exists() else ""
+    said = [line for line in text.splitlines() if line.strip()]
+    trouble = [line for line in said[:-lines] if TROUBLE.search(line)]
+    if not said:
+        return "; its console stayed empty"
+    return "; its console said:\n  " + "\n  ".join([*trouble, *said[-lines:]])
+
+
+def _command(machine: Machine, console: Path, result: Path) -> list[str]:
+    command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    command += ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]
+    command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mb}M"]
+    command += ["-kernel", str(machine.kernel), "-initrd", str(machine.initramfs)]
+    # A kernel that oopsed is not one to test on: it panics, and a panic ends the machine at once.
+    command += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 oops=panic {machine.options}".strip()]
+    command += ["-serial", f"file:{_escaped(console)}", "-device", "virtio-serial-pci"]
+    for name, backend in {"output": "stdio,signal=off", "result": f"file,path={_escaped(result)}"}.items():
+        command += ["-chardev", f"{backend},id={name}", "-device", f"virtserialport,chardev={name},name={name}"]
+    for serial, image in machine.disks.items():
+        command += ["-drive", f"file={_escaped(image)},format=raw,if=none,readonly=on,id={serial}"]
+        command += ["-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+    return command
+
+
+def _escaped(path: Path) -> str:
+    """QEMU's option syntax: a comma in a value is written twice."""
+    return str(path).replace(",", ",,")
