@@ -28,7 +28,7 @@ PYTEST_ARGS ?=
 .PHONY: help deps venv bpf check test demo clean
 
 help:
-	@sed -n 's/^# \?//; 1,/^$$/p' Makefile
+	@sed -n '1,/^$$/s/^# \?//p' Makefile
 
 deps:
 	@sh tools/deps.sh
@@ -65,7 +65,5 @@ demo: venv bpf
 clean:
 	@[ ! -x $(BIN)/python ] || [ "$$(id -u)" != 0 ] || $(BIN)/python -m lab.sweep
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-
--include vm-tests/vm.mk
 
 -include vm-tests/vm.mk bench/bench.mk
