@@ -1,0 +1,36 @@
+"""Attaching programs to interfaces, by what the kernel has: TCX where it can (6.6), clsact where it must.
+
+Rules: what is attached stays attached when we go; attaching again replaces the program in place, so no packet passes
+unseen. Lists and detaches both kinds whatever the kernel, so that nothing of ours is ever left behind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loader import clsact, tcx
+from loader.features import probe
+from loader.hook import Attachment, Direction, Mechanism
+from loader.program import Program
+
+__all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach"]
+
+
+def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) -> Attachment:
+    """Attaches `program` to interface `ifindex` of this network namespace, or replaces what we attached there.
+
+    InterfaceGone, NoBpffs, PermissionDenied; on kernels without TCX also HookTaken.
+    """
+    attach_by = tcx.attach if probe().tcx else clsact.attach
+    return attach_by(program, ifindex, direction, pin_dir)
+
+
+def attachments(pin_dir: Path) -> tuple[Attachment, ...]:
+    """Everything of ours that is attached: links pinned under `pin_dir`, filters in this network namespace."""
+    return (*tcx.attachments(pin_dir), *clsact.attachments())
+
+
+def detach(attachment: Attachment, pin_dir: Path) -> None:
+    """Undoes one; no error if it has gone already."""
+    detach_by = tcx.detach if attachment.mechanism is Mechanism.TCX else clsact.detach
+    detach_by(attachment, pin_dir)

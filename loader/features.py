@@ -1,0 +1,127 @@
+"""What this kernel can do, found by trying each thing once: never by its version, which distributions patch.
+
+Rules: a probe leaves nothing behind and touches no interface. Needs the privileges that loading does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loader import tcx
+from loader.errors import InterfaceGone, LoaderError
+from loader.hook import Direction
+from loader.libbpf import checked, ffi, lib
+from loader.maps import MapType
+from loader.program import TEST_SKB_CHECKSUM_COMPLETE, Program
+
+_SCHED_CLS = 3  # enum bpf_prog_type
+_HELPER_REDIRECT_NEIGH, _HELPER_REDIRECT_PEER, _HELPER_TIMER_INIT, _HELPER_LOOP = 152, 155, 169, 181
+_KIND_STRUCT, _KIND_FUNC = 4, 12
+_NO_INTERFACE = 0x7FFFFFFF
+_INSTRUCTION = struct.Struct("=BBhi")
+_RETURN_0 = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """`kernel`: its release. The others: is it there, and the version it came with."""
+
+    kernel: str
+    tcx: bool  # 6.6: several programs on a hook, links
+    bpf_timer: bool  # 5.15
+    bpf_loop: bool  # 5.17
+    redirect_neigh: bool  # 5.10
+    redirect_peer: bool  # 5.10
+    rdonly_cast: bool  # 6.2: the kfunc bpf_rdonly_cast
+    batch: bool  # 5.6: many map entries in one call
+    ring_buffer: bool  # 5.8
+    test_run_checksum: bool  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+
+
+@functools.cache
+def probe() -> Features:
+    """Tries everything, the first time. PermissionDenied without root."""
+    with _program(_RETURN_0) as fd:
+        return Features(
+            kernel=os.uname().release,
+            tcx=_has_tcx(fd),
+            bpf_timer=_has_helper(_HELPER_TIMER_INIT),
+            bpf_loop=_has_helper(_HELPER_LOOP),
+            redirect_neigh=_has_helper(_HELPER_REDIRECT_NEIGH),
+            redirect_peer=_has_helper(_HELPER_REDIRECT_PEER),
+            rdonly_cast=_has_rdonly_cast(),
+            batch=_has_batch(),
+            ring_buffer=lib().libbpf_probe_bpf_map_type(MapType.RINGBUF, ffi.NULL) == 1,
+            test_run_checksum=_has_test_run_checksum(fd),
+        )
+
+
+def _has_tcx(fd: int) -> bool:
+    """A kernel with TCX complains of the interface, one without of the attach type."""
+    try:
+        os.close(tcx.create(fd, _NO_INTERFACE, Direction.INGRESS))
+    except InterfaceGone:
+        return True
+    except LoaderError:
+        return False
+    return True
+
+
+def _has_helper(number: int) -> bool:
+    return bool(lib().libbpf_probe_bpf_helper(_SCHED_CLS, number, ffi.NULL) == 1)
+
+
+def _has_rdonly_cast() -> bool:
+    btf = lib().btf__load_vmlinux_btf()
+    if btf == ffi.NULL:
+        return False
+    try:
+        function = lib().btf__find_by_name_kind(btf, b"bpf_rdonly_cast", _KIND_FUNC)
+        sk_buff = lib().btf__find_by_name_kind(btf, b"sk_buff", _KIND_STRUCT)
+    finally:
+        lib().btf__free(btf)
+    if function < 0 or sk_buff < 0:
+        return False
+    # r1 is the context; r2 = the type; call the kfunc (source register 2: BPF_PSEUDO_KFUNC_CALL)
+    code = _INSTRUCTION.pack(0xB7, 2, 0, sk_buff) + _INSTRUCTION.pack(0x85, 2 << 4, 0, function) + _RETURN_0
+    try:
+        with _program(code):
+            return True
+    except LoaderError:
+        return False
+
+
+def _has_batch() -> bool:
+    fd = checked(lib().bpf_map_create(MapType.HASH, ffi.NULL, 4, 4, 1, ffi.NULL), "making a map")
+    try:
+        room, count = ffi.new("char[16]"), ffi.new("uint32_t *", 1)
+        result = lib().bpf_map_lookup_batch(fd, ffi.NULL, room, room + 4, room + 8, count, ffi.NULL)
+    finally:
+        os.close(fd)
+    return bool(result in (0, -errno.ENOENT))
+
+
+def _has_test_run_checksum(fd: int) -> bool:
+    try:
+        Program(fd, "probe").test_run(bytes(64), flags=TEST_SKB_CHECKSUM_COMPLETE)
+    except LoaderError as error:
+        return getattr(error, "errno", None) == errno.EBADMSG
+    return True
+
+
+@contextlib.contextmanager
+def _program(code: bytes) -> Iterator[int]:
+    count = len(code) // _INSTRUCTION.size
+    fd = checked(
+        lib().bpf_prog_load(_SCHED_CLS, ffi.NULL, b"GPL", ffi.from_buffer(code), count, ffi.NULL), "loading a program"
+    )
+    try:
+        yield fd
+    finally:
+        os.close(fd)
