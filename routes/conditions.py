@@ -65,7 +65,7 @@ def listener(own: OwnListener) -> tuple[Condition, ...]:
 
 
 def route_parent(attachment: Attachment, refs_problem: Problem | None, superseded: str) -> tuple[Condition, ...]:
-    """`superseded` tells which older routes serve in this one's place, "" if none."""
+    """`superseded` tells which routes serve in this one's place, "" if none."""
     generation = attachment.route.metadata.generation
     if attachment.problem is None and superseded:
         accepted = Condition("Accepted", "True", "Accepted", superseded, generation)

@@ -92,7 +92,7 @@ def _gateway_status(
     own = [x for x in listeners if x.owner is owner]
     return GatewayStatus(
         key=owner.gateway.key,
-        addresses=owner.addresses,
+        addresses=owner.addresses if any(x.served for x in own) else (),
         conditions=conditions.gateway(owner, own),
         listeners=tuple(
             ListenerStatus(
@@ -124,5 +124,7 @@ def _superseded(attachment: Attachment, attached: Mapping[tuple[str, str], tuple
     for listener in attachment.listeners:
         serving = attached[listener.place][0]
         if serving.key != attachment.route.key:
-            told.append(f"listener {listener.listener.name} is served by the older {serving.KIND} {serving.key}")
+            told.append(
+                f"listener {listener.listener.name} is served by {serving.KIND} {serving.key}, which comes first"
+            )
     return "accepted, but " + "; ".join(told) if told else ""

@@ -48,7 +48,7 @@ class ListenerStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """Listeners are in the order of the spec."""
+    """Listeners are in the order of the spec. No addresses are reported while no listener can be served."""
 
     key: ObjectKey
     addresses: tuple[Address, ...]

@@ -1,0 +1,121 @@
+"""What a `*.in.yaml` of tests/routes/goldens must come to, written so that a person can read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from routes import InvalidObject, decode_all, endpoints, refused_endpoints, resolve
+from routes.objects import EndpointSlice, Object, Service
+from routes.plan import Listener, Plan
+from routes.status import Condition, GatewayClassStatus, GatewayStatus, RouteStatus, Statuses
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+def inputs() -> list[Path]:
+    return sorted(GOLDENS.glob("*.in.yaml"))
+
+
+def out_path(in_path: Path) -> Path:
+    return in_path.with_name(in_path.name.replace(".in.yaml", ".out.yaml"))
+
+
+def documents(in_path: Path) -> list[object]:
+    return list(yaml.safe_load_all(in_path.read_text()))
+
+
+def outcome(in_documents: Iterable[object]) -> str:
+    """Notes, plan, endpoints and statuses of the documents, or the error."""
+    try:
+        decoded = decode_all(in_documents)
+        plan, statuses = resolve(decoded.objects)
+    except InvalidObject as error:
+        return _dumped({"error": str(error)})
+    return _dumped(
+        {
+            "notes": list(decoded.ignored),
+            "plan": _plan(plan),
+            "endpoints": _endpoints(decoded.objects, plan),
+            "status": _statuses(statuses),
+        }
+    )
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "gateway addresses": [str(x) for x in plan.gateway_addresses],
+        "listeners": [_listener(x) for x in plan.listeners],
+    }
+
+
+def _listener(listener: Listener) -> dict[str, Any]:
+    return {
+        "listener": f"{listener.gateway} {listener.name}",
+        "at": f"{', '.join(map(str, listener.addresses))} port {listener.port}/{listener.protocol.name}",
+        "route": f"{listener.route_kind} {listener.route}" if listener.route else None,
+        "backends": [
+            f"{x.position}: weight {x.weight}, {x.pool}"
+            if x.pool
+            else f"{x.position}: weight {x.weight}, REJECT {x.name}: {x.why}"
+            for x in listener.backends
+        ],
+    }
+
+
+def _endpoints(objects: Iterable[Object], plan: Plan) -> dict[str, list[str]]:
+    slices = [x for x in objects if isinstance(x, EndpointSlice)]
+    services = [x for x in objects if isinstance(x, Service)]
+    forbidden = dict.fromkeys(plan.gateway_addresses, "is a gateway address")
+    found = {
+        str(pool): [f"{x.address} port {x.port} {x.state.value} {x.target}".rstrip() for x in known]
+        for pool, known in sorted(endpoints(slices, services, forbidden=forbidden).items())
+    }
+    refused = [str(x) for x in refused_endpoints(slices, services, forbidden=forbidden)]
+    return {**found, "refused": refused} if refused else found
+
+
+def _statuses(statuses: Statuses) -> dict[str, Any]:
+    return {
+        f"{x.key.kind} {x.key}": _status(x)
+        for group in (statuses.classes, statuses.gateways, statuses.routes)
+        for x in group
+    }
+
+
+def _status(status: GatewayClassStatus | GatewayStatus | RouteStatus) -> Mapping[str, Any]:
+    match status:
+        case GatewayClassStatus():
+            return _conditions(status.conditions)
+        case GatewayStatus():
+            return {
+                **_conditions(status.conditions),
+                "addresses": [str(x) for x in status.addresses],
+                "listeners": {
+                    x.name: {
+                        **_conditions(x.conditions),
+                        "kinds": [kind.kind for kind in x.supported_kinds],
+                        "attached": x.attached_routes,
+                    }
+                    for x in status.listeners
+                },
+            }
+        case RouteStatus():
+            return {
+                "/".join(
+                    filter(None, (x.parent.namespace, x.parent.name, x.parent.section_name, str(x.parent.port or "")))
+                ): _conditions(x.conditions)
+                for x in status.parents
+            }
+
+
+def _conditions(conditions: Iterable[Condition]) -> dict[str, str]:
+    """`Accepted: True Accepted @3: accepted`; @3 is the observed generation."""
+    return {x.type: f"{x.status} {x.reason} @{x.observed_generation}: {x.message}" for x in conditions}
+
+
+def _dumped(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=200, allow_unicode=True)

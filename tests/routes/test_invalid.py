@@ -1,0 +1,171 @@
+"""Wrong objects: what each comes to, as a person reads it. Object, field and problem are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from routes import InvalidObject, decode, decode_all
+
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: apps}
+spec:
+  gatewayClassName: penstock
+  addresses: [{value: 10.0.0.1}, {value: "fd00::1"}]
+  listeners:
+    - {name: a, protocol: TCP, port: 80}
+    - {name: b, protocol: UDP, port: 80}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: r}
+spec:
+  parentRefs:
+    - {name: gw, sectionName: a}
+    - {name: gw, sectionName: b}
+  rules:
+    - backendRefs: [{name: web, port: 80, weight: 7}]
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: apps}
+spec:
+  ports:
+    - {name: a, port: 80}
+    - {name: b, port: 80, protocol: UDP}
+"""
+SLICE = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: apps, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints:
+  - {addresses: [10.1.0.1]}
+ports:
+  - {name: a, port: 80}
+"""
+ABSENT = object()
+LISTENER = ("spec", "listeners", 1)
+REF = ("spec", "rules", 0, "backendRefs", 0)
+
+# manifest, path of the field that is changed, its new value, the error
+WRONG = [
+    (GATEWAY, ("kind",), ABSENT, "? apps/gw: kind: is required"),
+    (GATEWAY, ("apiVersion",), ABSENT, "Gateway apps/gw: apiVersion: is required"),
+    (
+        GATEWAY,
+        ("apiVersion",),
+        "gateway.networking.k8s.io/v2",
+        "Gateway apps/gw: apiVersion: version 'v2' is not served (v1, v1beta1)",
+    ),
+    (GATEWAY, ("metadata",), ABSENT, "Gateway ?: metadata: is required"),
+    (GATEWAY, ("metadata", "name"), ABSENT, "Gateway apps/?: metadata.name: is required"),
+    (GATEWAY, ("metadata", "name"), 7, "Gateway apps/7: metadata.name: expected `str`, got `int`"),
+    (
+        GATEWAY,
+        ("metadata", "creationTimestamp"),
+        "soon",
+        "metadata.creationTimestamp: invalid RFC3339 encoded datetime",
+    ),
+    (GATEWAY, ("spec",), None, "Gateway apps/gw: spec: is required"),
+    (GATEWAY, ("spec",), "text", "Gateway apps/gw: spec: expected `object`, got `str`"),
+    (GATEWAY, ("spec", "gatewayClassName"), ABSENT, "Gateway apps/gw: spec.gatewayClassName: is required"),
+    (GATEWAY, ("spec", "listeners"), [], "Gateway apps/gw: spec.listeners: expected `array` of length >= 1"),
+    (GATEWAY, (*LISTENER, "name"), "a", "spec.listeners[1].name: is the name of an earlier listener"),
+    (GATEWAY, (*LISTENER, "name"), "A b", "spec.listeners[1].name: expected `str` matching regex"),
+    (GATEWAY, (*LISTENER, "port"), ABSENT, "Gateway apps/gw: spec.listeners[1].port: is required"),
+    (GATEWAY, (*LISTENER, "port"), 0, "Gateway apps/gw: spec.listeners[1].port: expected `int` >= 1"),
+    (GATEWAY, (*LISTENER, "port"), 65536, "Gateway apps/gw: spec.listeners[1].port: expected `int` <= 65535"),
+    (GATEWAY, (*LISTENER, "port"), "80", "Gateway apps/gw: spec.listeners[1].port: expected `int`, got `str`"),
+    (
+        GATEWAY,
+        (*LISTENER, "protocol"),
+        "TCP",
+        "spec.listeners[1].port: is used by an earlier listener with the same protocol and hostname",
+    ),
+    (GATEWAY, (*LISTENER, "hostname"), "a.b", "spec.listeners[1].hostname: must be absent for protocol UDP"),
+    (GATEWAY, (*LISTENER, "tls"), {}, "spec.listeners[1].tls: must be absent for protocol UDP"),
+    (
+        GATEWAY,
+        (*LISTENER, "allowedRoutes"),
+        {"namespaces": {"from": "Some"}},
+        "spec.listeners[1].allowedRoutes.namespaces.from: invalid enum value 'Some'",
+    ),
+    (GATEWAY, ("spec", "addresses", 1, "value"), "10.0.0.256", "spec.addresses[1].value: '10.0.0.256' is not an IP"),
+    (GATEWAY, ("spec", "addresses", 1, "value"), "fe80::1%eth0", "spec.addresses[1].value: 'fe80::1%eth0' has a scope"),
+    (GATEWAY, ("spec", "addresses", 1, "value"), "10.0.0.1", "spec.addresses[1].value: is an address already listed"),
+    (ROUTE, ("spec", "rules"), ABSENT, "TCPRoute default/r: spec.rules: is required"),
+    (ROUTE, ("spec", "rules"), [], "TCPRoute default/r: spec.rules: must have exactly one rule, has 0"),
+    (
+        ROUTE,
+        ("spec", "rules"),
+        [{"backendRefs": [{"name": "web", "port": 80}]}] * 2,
+        "TCPRoute default/r: spec.rules: must have exactly one rule, has 2",
+    ),
+    (ROUTE, ("spec", "rules", 0, "backendRefs"), [], "spec.rules[0].backendRefs: expected `array` of length >= 1"),
+    (ROUTE, (*REF, "port"), ABSENT, "spec.rules[0].backendRefs[0].port: is required for a Service"),
+    (ROUTE, (*REF, "weight"), -1, "spec.rules[0].backendRefs[0].weight: expected `int` >= 0"),
+    (ROUTE, (*REF, "weight"), 1_000_001, "spec.rules[0].backendRefs[0].weight: expected `int` <= 1000000"),
+    (ROUTE, (*REF, "name"), "Web!", "spec.rules[0].backendRefs[0].name: expected `str` matching regex"),
+    (
+        ROUTE,
+        ("spec", "parentRefs", 1, "sectionName"),
+        ABSENT,
+        "spec.parentRefs[1].sectionName: is required when a parent is named more than once",
+    ),
+    (
+        ROUTE,
+        ("spec", "parentRefs", 1, "sectionName"),
+        "a",
+        "spec.parentRefs[1]: is the same parent and section as an earlier one",
+    ),
+    (SERVICE, ("spec", "ports", 1, "port"), 0, "Service apps/web: spec.ports[1].port: expected `int` >= 1"),
+    (SERVICE, ("spec", "ports", 1, "name"), ABSENT, "spec.ports[1].name: is required when a Service has more than one"),
+    (SERVICE, ("spec", "ports", 1, "name"), "a", "spec.ports[1].name: is the name of an earlier port"),
+    (SERVICE, ("spec", "ports", 1, "protocol"), "TCP", "spec.ports[1].port: is used by an earlier port with the same"),
+    (SLICE, ("addressType",), "IPX", "EndpointSlice apps/web-1: addressType: invalid enum value 'IPX'"),
+    (SLICE, ("endpoints", 0, "addresses"), [], "endpoints[0].addresses: expected `array` of length >= 1"),
+    (SLICE, ("endpoints", 0, "addresses", 0), "web", "endpoints[0].addresses[0]: 'web' is not an IP address"),
+    (SLICE, ("endpoints", 0, "addresses", 0), "fd00::1", "endpoints[0].addresses[0]: 'fd00::1' is not of addressType"),
+    (SLICE, ("metadata", "labels"), {"a": 1}, "EndpointSlice apps/web-1: metadata.labels"),
+]
+
+
+@pytest.mark.parametrize("text", [GATEWAY, ROUTE, SERVICE, SLICE])
+def test_unchanged_manifest_is_right(text: str) -> None:
+    assert decode(yaml.safe_load(text)) is not None
+
+
+@pytest.mark.parametrize(("text", "path", "value", "error"), WRONG, ids=[error for *_, error in WRONG])
+def test_wrong_manifest(text: str, path: tuple[str | int, ...], value: object, error: str) -> None:
+    with pytest.raises(InvalidObject) as raised:
+        decode(_changed(yaml.safe_load(text), path, value))
+    assert error in str(raised.value)
+
+
+@pytest.mark.parametrize("document", ["text", 7, ["a"]])
+def test_document_that_is_no_object(document: object) -> None:
+    with pytest.raises(InvalidObject, match="expected an object"):
+        decode_all([document])
+
+
+def test_list_without_a_list() -> None:
+    with pytest.raises(InvalidObject, match="items: expected an array, got str"):
+        decode_all([{"apiVersion": "v1", "kind": "List", "items": "x"}])
+
+
+def _changed(document: Any, path: tuple[str | int, ...], value: object) -> Any:
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    if value is ABSENT:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return document
