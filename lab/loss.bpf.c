@@ -19,8 +19,17 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 const volatile __u32 seed = 1;
 const volatile __u32 per_thousand = 10;
 
-__u64 seen = 0;
-__u64 lost = 0;
+struct count {
+	__u64 seen;
+	__u64 lost;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct count);
+} count SEC(".maps");
 
 /* splitmix64: the n-th number depends on n and the seed alone. */
 static __always_inline __u64 number(__u64 n)
@@ -35,6 +44,8 @@ static __always_inline __u64 number(__u64 n)
 SEC("tc")
 int lose(struct __sk_buff *skb)
 {
+	__u32 first = 0;
+	struct count *c;
 	__u8 next;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
@@ -43,8 +54,9 @@ int lose(struct __sk_buff *skb)
 	    (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next)) ||
 	     next == IPPROTO_ICMPV6))
 		return TC_ACT_UNSPEC;
-	if (number(__sync_fetch_and_add(&seen, 1)) % 1000 >= per_thousand)
+	c = bpf_map_lookup_elem(&count, &first);
+	if (!c || number(__sync_fetch_and_add(&c->seen, 1)) % 1000 >= per_thousand)
 		return TC_ACT_UNSPEC;
-	__sync_fetch_and_add(&lost, 1);
+	__sync_fetch_and_add(&c->lost, 1);
 	return TC_ACT_SHOT;
 }
