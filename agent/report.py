@@ -65,6 +65,11 @@ class EndpointReport:
     share: float
     target: str
 
+    @property
+    def place(self) -> str:
+        """Address and port: `10.0.0.1:80`, `[fd00::1]:80`."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class BackendReport:
@@ -117,7 +122,11 @@ class AppliedReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it."""
+    """All of it.
+
+    `refused` are addresses, ports and endpoints that this node must not serve, with reasons; `uplinks` the interfaces
+    that carry our hooks; `notes` what this node takes away from the gateway.
+    """
 
     node: str
     pid: int
@@ -129,7 +138,15 @@ class Report:
     features: dict[str, str] = field(default_factory=dict)
     objects: tuple[ObjectStatus, ...] = ()
     listeners: tuple[ListenerReport, ...] = ()
+    refused: tuple[str, ...] = ()
+    uplinks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     version: int = VERSION
+
+    @property
+    def ready(self) -> bool:
+        """Whether the kernel was read back as wanted since the agent started, and the last attempt did not fail."""
+        return self.source.synced and self.applied.verified_at is not None and not self.applied.error
 
     def to_json(self) -> bytes:
         """Indented, for people as well."""

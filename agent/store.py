@@ -1,13 +1,15 @@
-"""The objects as they are now, between the sources that put and the loop that takes.
+"""The objects as they are now, between the source that puts and the loop that takes.
 
-Decides: when enough has been put for the loop to look: at once when nothing more comes for a moment, at the latest
-after a bound, so that a storm of changes costs one pass and a steady trickle does not starve it.
+Decides: when enough has been put for the loop to look: when nothing more came for a moment, at the latest after a
+bound, so that a storm of changes costs one pass and a steady trickle does not starve it.
 Rules: the loop takes everything or nothing, never a state half way through an update.
 Must never: judge an object, or keep what is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -36,67 +38,67 @@ class State:
 
 
 class Store:
-    """Thread-safe: one source puts, one loop takes."""
+    """Thread-safe: one source puts, one loop takes. Owns an eventfd that is readable after a `put`."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._objects: dict[ObjectKey, Object] = {}
         self._changed: set[ObjectKey] = set()
-        self._errors: tuple[SourceError, ...] = ()
-        self._notes: tuple[SourceError, ...] = ()
-        self._synced = False
-        self._changed_at = time.time()
+        self._last: Update | None = None
+        self._changed_at = 0.0
         self._first_put: float | None = None
         self._last_put = 0.0
-        self._woken = False
+
+    def fileno(self) -> int:
+        """For select and poll."""
+        return self._event
 
     def put(self, update: Update) -> None:
         """Take over an update of the source."""
-        with self._condition:
+        with self._lock:
             for key, decoded in update.upserts:
                 self._objects[key] = decoded
                 self._changed.add(key)
             for key in update.removed:
                 self._objects.pop(key, None)
                 self._changed.add(key)
-            self._errors, self._notes, self._synced = update.errors, update.notes, update.synced
+            self._last = update
             self._changed_at = time.time()
             self._last_put = time.monotonic()
             self._first_put = self._first_put or self._last_put
-            self._condition.notify_all()
+        os.eventfd_write(self._event, 1)
 
-    def wake(self) -> None:
-        """End a `take` that waits: something else than the objects needs the loop."""
-        with self._condition:
-            self._woken = True
-            self._condition.notify_all()
+    def due(self) -> float | None:
+        """The monotonic time from which `take` returns a state; None = nothing was put."""
+        with self._lock:
+            return self._due()
 
-    def take(self, timeout: float) -> State | None:
-        """Wait up to `timeout` seconds for a change and return the state; None = no change, or `wake` was called."""
-        deadline = time.monotonic() + timeout
-        with self._condition:
-            while True:
-                now = time.monotonic()
-                if self._first_put is not None:
-                    due = min(self._last_put + QUIET, self._first_put + AT_LATEST)
-                    if now >= due:
-                        return self._snapshot()
-                    self._condition.wait(due - now)
-                elif self._woken or now >= deadline:
-                    self._woken = False
-                    return None
-                else:
-                    self._condition.wait(deadline - now)
-
-    def _snapshot(self) -> State:
-        state = State(
-            objects=dict(self._objects),
-            changed=frozenset(self._changed),
-            errors=self._errors,
-            notes=self._notes,
-            synced=self._synced,
-            changed_at=self._changed_at,
-        )
-        self._changed.clear()
-        self._first_put = None
+    def take(self) -> State | None:
+        """The state, once what was put is `due`; else None. Either way the descriptor is quiet until the next `put`."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+        with self._lock:
+            due = self._due()
+            if due is None or self._last is None or time.monotonic() < due:
+                return None
+            state = State(
+                objects=dict(self._objects),
+                changed=frozenset(self._changed),
+                errors=self._last.errors,
+                notes=self._last.notes,
+                synced=self._last.synced,
+                changed_at=self._changed_at,
+            )
+            self._changed.clear()
+            self._first_put = None
         return state
+
+    def close(self) -> None:
+        """Give the eventfd back. Nothing may be put any more."""
+        os.close(self._event)
+
+    def _due(self) -> float | None:
+        if self._first_put is None:
+            return None
+        return min(self._last_put + QUIET, self._first_put + AT_LATEST)

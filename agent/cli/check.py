@@ -13,15 +13,12 @@ from pathlib import Path
 import click
 
 from agent.cli.exits import Exit
+from agent.cli.findings import findings
 from agent.pipeline import Wanted, wanted
-from agent.report import ObjectStatus
 from agent.sources.folder_state import FolderState
 from agent.status import with_times
 from routes.objects import Object, ObjectKey
 from routes.plan import EndpointState
-
-# Conditions that are good when they are not True (Gateway API: "negative polarity").
-NEGATIVE = frozenset({"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", "InsecureFrontendValidationMode"})
 
 
 @click.command()
@@ -48,15 +45,6 @@ def check(folder: Path, strict: bool) -> None:
     click.echo(f"{len(objects)} objects, {listeners} listeners, {len(update.errors)} errors, {len(warnings)} warnings")
     if update.errors or (strict and warnings):
         raise click.exceptions.Exit(Exit.FINDINGS)
-
-
-def findings(status: ObjectStatus) -> Iterator[str]:
-    """One sentence per condition that is not as it should be; Unknown is not yet a finding."""
-    for place in status.places:
-        for x in place.conditions:
-            if x.status == ("True" if x.type in NEGATIVE else "False"):
-                where = f"{status} {place.place}".rstrip()
-                yield f"{where}: {x.type}={x.status} ({x.reason}): {x.message}"
 
 
 def _status_warnings(result: Wanted) -> Iterator[str]:

@@ -1,16 +1,38 @@
 """The command `penstock`.
 
-Exit codes are in exits.py. Must never: show a traceback for something a user can do or repair.
+Decides: which commands there are. Rules: exit codes are in exits.py; a command's module is loaded when it is called, so
+that `penstock check` needs neither libbpf nor root. Must never: show a traceback for something that a user can do or
+repair.
 """
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
-from agent.cli.check import check
+_COMMANDS = ("run", "status", "check", "flows", "down")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"agent.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
+        "auto_envvar_prefix": "PENSTOCK",
+    },
+)
 @click.version_option(package_name="penstock")
 def main() -> None:
     """An eBPF L4 gateway for Kubernetes: TCPRoute and UDPRoute, split by weight in the kernel.
@@ -18,6 +40,3 @@ def main() -> None:
     Exit codes: 0 done, 1 findings, 2 wrong command line, 3 the node lacks something, 4 nothing is installed on this
     node, 5 another agent or program is in the way, 6 the kernel or the file system refused.
     """
-
-
-main.add_command(check)

@@ -1,0 +1,69 @@
+"""`penstock flows`: the flows that are alive, for a person who asks.
+
+Rules: reads only, streams, and stops at the limit, since there may be a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from agent.cli.options import places
+from agent.cli.problems import told
+from agent.cli.size import size
+from agent.dataplane.flows import Endpoint, FlowRecord
+from agent.dataplane.view import View
+from agent.settings import Settings
+from agent.words import words
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Show so many at most.")
+@places
+def flows(output: str, limit: int, pin_dir: Path, run_dir: Path) -> None:
+    """List flows: who, through which gateway address, to which backend. JSON is one flow a line."""
+    with told(), View.open(pin_dir, run_dir, Settings().object_dir) as view:
+        names = view.names().backends
+        shown = itertools.islice(view.flows(), limit)
+        if output == "json":
+            for flow in shown:
+                name = names[flow.backend_id].name if flow.backend_id in names else ""
+                click.echo(msgspec.json.encode({**_plain(flow), "backend_name": name}))
+            return
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("protocol", "state", "client", "gateway", "backend", "name", "seen as", "idle", "sent", "got"):
+            table.add_column(column, no_wrap=column != "name")
+        count = 0
+        for count, flow in enumerate(shown, start=1):  # noqa: B007
+            name = names[flow.backend_id].name if flow.backend_id in names else ""
+            table.add_row(
+                flow.protocol.name,
+                words(flow.state) + ("" if flow.whole else " (half)"),
+                _place(flow.client),
+                _place(flow.gateway),
+                _place(flow.backend),
+                name,
+                _place(flow.seen_as),
+                f"{flow.idle} s",
+                size(flow.request_bytes),
+                size(flow.reply_bytes),
+            )
+        Console().print(table)
+        click.echo(f"{count} flows" + (f" shown, there may be more (--limit {limit})" if count == limit else ""))
+
+
+def _plain(flow: FlowRecord) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(flow)
+    return {**plain, "protocol": flow.protocol.name, "state": words(flow.state)}
+
+
+def _place(end: Endpoint) -> str:
+    return f"[{end.address}]:{end.port}" if end.address.version == 6 else f"{end.address}:{end.port}"

@@ -1,0 +1,64 @@
+"""The state of the agent and of the objects, drawn for a terminal.
+
+Decides: what an operator must see first: whether the kernel holds what the manifests ask for, how old that knowledge
+is, and what is wrong. Rules: values in, renderables out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from agent.cli.findings import findings
+from agent.report import ObjectStatus, Report
+
+
+def overview(report: Report, *, running: bool, now: float) -> RenderableType:
+    """A few lines on the agent, everything that is wrong, and the gateways. `now` is seconds since the epoch."""
+    return Group(*_agent(report, running, now), *_trouble(report), gateways(report.objects))
+
+
+def gateways(objects: Sequence[ObjectStatus]) -> Table:
+    """One line per Gateway and route."""
+    table = Table(title="Gateways and routes", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("object", "addresses", "conditions"):
+        table.add_column(name, overflow="fold")
+    for status in objects:
+        if status.kind == "GatewayClass":
+            continue
+        table.add_row(str(status), ", ".join(status.addresses), _conditions(status))
+    return table
+
+
+def _agent(report: Report, running: bool, now: float) -> list[Text]:
+    applied = report.applied
+    age = "never" if applied.verified_at is None else f"{max(0.0, now - applied.verified_at):.0f} s ago"
+    state = "ready" if report.ready else "NOT READY"
+    agent = f"agent {report.pid} runs" if running else "NO AGENT RUNS (the kernel goes on with what it has)"
+    return [
+        Text(f"{report.node}: {state}; {agent}; read back from the kernel {age}", style="bold"),
+        Text(f"{report.source.name}, uplinks {', '.join(report.uplinks) or 'none'}, " + _words(report.settings)),
+        Text("kernel: " + _words(report.features)),
+    ]
+
+
+def _words(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("manifests", "uplinks"))
+
+
+def _trouble(report: Report) -> list[Text]:
+    lines = [Text(f"error: {report.applied.error}", style="red")] if report.applied.error else []
+    lines += [Text(f"error: {x}", style="red") for x in report.source.errors]
+    lines += [Text(f"refused: {x}", style="yellow") for x in report.refused]
+    lines += [Text(f"warning: {x}", style="yellow") for status in report.objects for x in findings(status)]
+    return lines + [Text(f"note: {x}") for x in report.notes]
+
+
+def _conditions(status: ObjectStatus) -> str:
+    """A Gateway's own conditions; a route's, from all its parents."""
+    own = [x for x in status.places if not x.place] or status.places
+    return ", ".join(sorted({f"{x.type}={x.status}" for place in own for x in place.conditions}))

@@ -1,0 +1,90 @@
+"""`penstock run`: be this node's agent.
+
+Decides: what is said at the start and at the end. Rules: features, sizes and memory are shown, so that an operator
+sees what the node takes part with; leaving says that everything goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import daemon
+from agent.cli.options import limits_of, places, sizes_and_limits, tables_of
+from agent.cli.problems import told
+from agent.cli.size import size
+from agent.settings import AUTO, Delivery, Settings, SettingsError
+from loader.features import probe
+
+
+@click.command()
+@click.option(
+    "--manifests",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of Gateway API manifests, watched for changes.",
+)
+@click.option("--uplink", "uplinks", multiple=True, default=(AUTO,), show_default=True, help="Client-facing interface.")
+@click.option(
+    "--delivery",
+    type=click.Choice([x.value for x in Delivery]),
+    default=Delivery.STACK.value,
+    show_default=True,
+    help="How requests reach backends: up the node's stack, or redirected past it.",
+)
+@places
+@click.option("--metrics-address", default=Settings().metrics_address, show_default=True, help="For HTTP.")
+@click.option("--absent-grace", type=int, default=Settings().absent_grace, show_default=True, help="Seconds.")
+@click.option(
+    "--reply-rate-limit", type=int, default=Settings().reply_rate_limit, show_default=True, help="Per CPU and second."
+)
+@sizes_and_limits
+def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) -> None:
+    """Serve the Gateways, TCPRoutes and UDPRoutes in a folder of manifests, until SIGTERM or Ctrl-C.
+
+    What is in the kernel goes on without the agent; `penstock down` removes it.
+    """
+    settings = _settings(manifests, uplinks, delivery, words)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    with told():
+        features = {name: str(value) for name, value in features_of().items()}
+        daemon.run(settings, manifests, features, _say_started)
+    click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
+
+
+def features_of() -> dict[str, Any]:
+    """What this kernel offers, by name."""
+    return dataclasses.asdict(probe())
+
+
+def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: dict[str, Any]) -> Settings:
+    try:
+        return Settings(
+            manifests=manifests,
+            uplinks=uplinks,
+            delivery=Delivery(delivery),
+            tables=tables_of(words),
+            limits=limits_of(words),
+            absent_grace=words["absent_grace"],
+            reply_rate_limit=words["reply_rate_limit"],
+            pin_dir=words["pin_dir"].absolute(),
+            run_dir=words["run_dir"].absolute(),
+            metrics_address=words["metrics_address"],
+        )
+    except SettingsError as error:
+        raise click.UsageError("\n".join(error.faults)) from None
+
+
+def _say_started(started: daemon.Started) -> None:
+    click.echo(f"penstock {version('penstock')}, {started.source}, {started.url}status and {started.url}metrics")
+    click.echo("kernel: " + ", ".join(f"{name} {value}" for name, value in started.features.items()))
+    for use in started.tables:
+        if use.bytes_per_flow:
+            click.echo(f"table {use.name}: {use.room:,} flows of {use.bytes_per_flow} bytes, {size(use.memory_bytes)}")
+    total = sum(x.memory_bytes for x in started.tables)
+    click.echo(f"all tables together take {size(total)} of the kernel's memory")

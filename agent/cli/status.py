@@ -1,0 +1,81 @@
+"""`penstock status`: what this node does now, with or without an agent.
+
+Decides: where it is read: names and conditions from the report that the agent published last, numbers from the pinned
+tables. Rules: reads only. Exit code 1 when the agent that runs (or ran last) has never brought the kernel to its state.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+
+from agent import report as reports
+from agent.cli import table
+from agent.cli.exits import Exit, NotThere
+from agent.cli.options import places
+from agent.cli.overview import overview
+from agent.cli.problems import told
+from agent.dataplane.view import View
+from agent.report import Report
+from agent.running import agent_running
+from agent.settings import Settings
+from agent.snapshot import snapshot
+from agent.traffic import Traffic, traffic, with_rates
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--watch", is_flag=True, help="Draw again and again, with rates, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds.")
+@places
+def status(output: str, watch: bool, interval: float, pin_dir: Path, run_dir: Path) -> None:
+    """Show gateways, listeners, routes, backends, traffic, drops and tables."""
+    with told(), View.open(pin_dir, run_dir, Settings().object_dir) as view:
+        if watch:
+            _watch(view, run_dir, interval)
+            return
+        report, now = _report(run_dir), _traffic(view, run_dir)
+        running = agent_running(run_dir)
+        if output == "json":
+            click.echo(json.dumps(snapshot(report, now, running, time.time()), indent=2))
+        else:
+            parts = Group(overview(report, running=running, now=time.time()), table.render(now))
+            Console().print(parts)
+        if report.applied.at is None:
+            raise click.exceptions.Exit(Exit.FINDINGS)
+
+
+def _watch(view: View, run_dir: Path, interval: float) -> None:
+    before, taken = _traffic(view, run_dir), time.monotonic()
+
+    def draw() -> RenderableType:
+        nonlocal before, taken
+        traffic, at = _traffic(view, run_dir), time.monotonic()
+        rated = with_rates(traffic, before, at - taken)
+        before, taken = traffic, at
+        running = agent_running(run_dir)
+        return Group(overview(_report(run_dir), running=running, now=time.time()), table.render(rated, rates=True))
+
+    with Live(draw(), auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(interval)
+                live.update(draw(), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def _report(run_dir: Path) -> Report:
+    report = reports.load(run_dir)
+    if report is None:
+        raise NotThere(f"no report in {run_dir}: no agent has run on this node, or it uses another --run-dir")
+    return report
+
+
+def _traffic(view: View, run_dir: Path) -> Traffic:
+    return traffic(_report(run_dir).listeners, view.counters(), view.usage())

@@ -1,0 +1,157 @@
+"""The agent as a process: its parts put together, started and stopped in order.
+
+Decides: the order. The kernel's side first, since without it nothing else has a meaning; the server last. Rules: the
+loop has the main thread; source and server have one each. A source that dies is started again. Leaving takes nothing
+away from the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from agent.dataplane.dataplane import Dataplane
+from agent.dataplane.usage import TableUse
+from agent.dataplane.view import View
+from agent.loop import Loop
+from agent.meter import Meter
+from agent.metrics import registry
+from agent.reporter import Reporter
+from agent.server import Answer, StatusServer
+from agent.settings import Settings, split_address
+from agent.snapshot import snapshot
+from agent.sources.base import Source
+from agent.sources.folder import FolderSource
+from agent.store import Store
+from agent.traffic import traffic
+
+log = logging.getLogger(__name__)
+
+ALIVE = 60.0  # seconds without a sign of life of the loop after which /healthz says so
+SOURCE_AGAIN = 5.0  # seconds until a source that died is started again
+LAST_GOOD = "last-good"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the operator is told when the agent is up. `url` is of the server; `tables` as the kernel made them."""
+
+    url: str
+    source: str
+    tables: tuple[TableUse, ...]
+    features: Mapping[str, str]
+
+
+def run(settings: Settings, manifests: Path, features: Mapping[str, str], started: Callable[[Started], None]) -> None:
+    """Be the agent until SIGTERM or SIGINT.
+
+    Raises what Dataplane.open raises, and OSError when the server's address cannot be bound.
+    """
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_stop_signals())
+        dataplane = stack.enter_context(Dataplane.open(settings))
+        view = stack.enter_context(View.open(settings.pin_dir, settings.run_dir, settings.object_dir))
+        store = stack.enter_context(contextlib.closing(Store()))
+        source = FolderSource(manifests, settings.run_dir / LAST_GOOD)
+        reporter = Reporter(settings.run_dir, source.name, told(settings), features)
+        loop = Loop(dataplane, store, settings.absent_grace, reporter.tell)
+        server = stack.enter_context(_server(settings, view, reporter, loop))
+        stack.enter_context(_following(source, store))
+        host, _ = split_address(settings.metrics_address)
+        host = f"[{host}]" if ":" in host else host
+        started(Started(f"http://{host}:{server.port}/", source.name, view.usage(), features))
+        loop.run(stop)
+
+
+def told(settings: Settings) -> Mapping[str, str]:
+    """The settings that a report names."""
+    return {
+        "manifests": str(settings.manifests),
+        "uplinks": ", ".join(settings.uplinks),
+        "delivery": settings.delivery.value,
+        "pin_dir": str(settings.pin_dir),
+        "absent_grace": str(settings.absent_grace),
+        "metrics_address": settings.metrics_address,
+    }
+
+
+def _server(settings: Settings, view: View, reporter: Reporter, loop: Loop) -> StatusServer:
+    meter = Meter(view)
+
+    def status() -> Answer:
+        report = reporter.current
+        said = snapshot(report, traffic(report.listeners, *meter.read()), running=True, now=time.time())
+        return Answer(True, msgspec.json.encode(said), "application/json")
+
+    def healthz() -> Answer:
+        silent = time.monotonic() - loop.beat
+        return Answer(silent < ALIVE, f"loop: last sign of life {silent:.1f} s ago\n".encode())
+
+    def readyz() -> Answer:
+        report = reporter.current
+        why = report.applied.error or ("not yet" if not report.ready else "the kernel holds the state asked for")
+        return Answer(report.ready, f"{why}\n".encode())
+
+    pages = {"/status": status, "/healthz": healthz, "/readyz": readyz}
+    host, port = split_address(settings.metrics_address)
+    return StatusServer(host, port, registry(meter, lambda: reporter.current), pages)
+
+
+class _Stop:
+    """Readable once a signal came."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._event
+
+    def set(self, number: int, frame: object) -> None:
+        """A signal handler."""
+        os.eventfd_write(self._event, 1)
+
+    def close(self) -> None:
+        os.close(self._event)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    with contextlib.closing(_Stop()) as stop:
+        before = {x: signal.signal(x, stop.set) for x in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _following(source: Source, store: Store) -> Iterator[None]:
+    """Put the source's updates into the store, from a thread of its own."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        while not stop.is_set():
+            try:
+                for update in source.updates(stop):
+                    store.put(update)
+            except Exception:
+                log.exception("%s: this is a defect; started again in %.0f s", source.name, SOURCE_AGAIN)
+                stop.wait(SOURCE_AGAIN)
+
+    thread = threading.Thread(target=follow, name="source", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,249 @@
+"""The agent's one loop: objects -> wanted -> image -> kernel -> read back -> report. One direction, one thread.
+
+Decides: when something is done.
+  objects changed      resolve (only the Services touched, when nothing but slices changed), compile, apply, read back
+  interfaces changed   reconcile the hooks; compile again if the node's own addresses are others
+  an absence expired   compile again: the backend's flows are reset from now on
+  now and then         read back, and repair what somebody else changed; look which retired backends have no flow left
+Rules: nothing is written before the source was read in full once, so an agent that starts deletes nothing by mistake.
+What fails is told, logged and tried again, later each time; the kernel goes on with what it has. `held` in the report
+is what was read back, never what was written.
+Must never: end because of an error, or wait on anything but its own clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agent.compile import compile as compile_image
+from agent.compile import recompile
+from agent.compile.image import BackendState, Held, ListenerKey, MapImage
+from agent.dataplane.dataplane import Dataplane
+from agent.dataplane.errors import DataplaneError
+from agent.dataplane.guards import Refusals
+from agent.dataplane.interfaces import Wiring
+from agent.grace import GraceClock
+from agent.pipeline import Wanted, wanted, wanted_after
+from agent.store import State, Store
+from loader.errors import LoaderError
+from routes.objects import Object, ObjectKey
+from routes.plan import Address
+
+log = logging.getLogger(__name__)
+
+VERIFY_EVERY = 30.0  # seconds between two readings back when nothing happens
+RETIRE_EVERY = 60.0  # seconds between two looks at which retired backends still have flows
+REWIRE_EVERY = 0.2  # seconds between two looks at the interfaces while they change all the time
+RETRY_FIRST, RETRY_MOST = 1.0, 30.0  # seconds until what failed is tried again
+
+
+NOTHING_REFUSED = Refusals({}, {}, {})
+NOTHING_WIRED = Wiring((), (), frozenset(), ())
+
+
+class NotHeld(Exception):
+    """The kernel, read back, holds something else than it was given."""
+
+
+# What a node or an operator can bring about; anything else is a defect of ours, and told with a traceback.
+EXPECTED = (NotHeld, DataplaneError, LoaderError, NetlinkError, OSError)
+
+
+class Readable(Protocol):
+    """Anything that poll(2) takes."""
+
+    def fileno(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known after a pass. `held` are the listener entries that were read back from the kernel.
+
+    `image` is None until the kernel was first brought to the state; `applied_at` and `verified_at` are seconds since
+    the epoch; `error` says why the last pass failed, "" if it did not.
+    """
+
+    state: State | None
+    wanted: Wanted | None
+    image: MapImage | None
+    held: frozenset[ListenerKey]
+    refused: Refusals
+    wiring: Wiring
+    applied_at: float | None
+    verified_at: float | None
+    seconds: float
+    error: str
+
+
+class Loop:
+    """Brings the kernel to what the store says, and tells `tell` after each pass what came of it."""
+
+    def __init__(
+        self, dataplane: Dataplane, store: Store, absent_grace: float, tell: Callable[[Outcome], None]
+    ) -> None:
+        self._dataplane = dataplane
+        self._store = store
+        self._tell = tell
+        self._grace = GraceClock(absent_grace)
+        self._outcome = Outcome(None, None, None, frozenset(), NOTHING_REFUSED, NOTHING_WIRED, None, None, 0.0, "")
+        self._node_addresses: frozenset[Address] = frozenset()
+        self._scan = False  # look for retired backends without flows at the next pass
+        self._rewire = False  # links, addresses or routes changed
+        self._rewire_at = 0.0
+        self._resolved: Mapping[ObjectKey, Object] = {}  # the objects that `wanted` was made from
+        self._changed: frozenset[ObjectKey] = frozenset()  # keys that changed since
+        self._compiled: Wanted | None = None  # what the image that the kernel holds was made from
+        self._stale = False  # `wanted` is of other objects
+        self._dirty = False  # the kernel holds something else than wanted
+        self._retry_at: float | None = None
+        self._retry_after = RETRY_FIRST
+        self._verify_at = 0.0
+        self._retire_at = 0.0
+        self.beat = time.monotonic()
+
+    def run(self, stop: Readable) -> None:
+        """Until `stop` is readable."""
+        poll = select.poll()
+        for readable in (self._store, self._dataplane.watch, stop):
+            poll.register(readable.fileno(), select.POLLIN)
+        while not any(fd == stop.fileno() for fd, _ in poll.poll(self._milliseconds())):
+            self.beat = time.monotonic()
+            self.step()
+
+    def step(self) -> None:
+        """One pass over everything that is due; nothing, if nothing is."""
+        now = time.monotonic()
+        began = self._outcome
+        try:
+            self._look(self._store.take())
+            self._interfaces(now)
+            self._timers(now)
+            if (self._dirty or self._stale) and (self._retry_at is None or now >= self._retry_at):
+                self._bring_about(now)
+        except Exception as error:
+            self._failed(error, now)
+        if self._outcome is not began:
+            self._tell(self._outcome)
+
+    # ---- what is due ----
+
+    def _look(self, state: State | None) -> None:
+        if state is None:
+            return
+        self._outcome = replace(self._outcome, state=state)
+        self._changed |= state.changed
+        if state.synced and (self._changed or self._outcome.wanted is None):
+            self._stale, self._retry_at = True, None
+
+    def _interfaces(self, now: float) -> None:
+        self._rewire = self._dataplane.watch.changed() or self._rewire
+        if not self._rewire or now < self._rewire_at or self._outcome.image is None:
+            return
+        self._rewire, self._rewire_at = False, now + REWIRE_EVERY
+        self._outcome = replace(self._outcome, wiring=self._dataplane.reconcile_interfaces(self._outcome.image))
+        self._dirty = self._dirty or self._dataplane.held().node_addresses != self._node_addresses
+
+    def _timers(self, now: float) -> None:
+        due = self._grace.due()
+        if due is not None and now >= due:
+            self._dirty = True
+        if self._outcome.image is None:
+            return
+        if now >= self._retire_at:
+            self._retire_at = now + RETIRE_EVERY
+            states = {x.state for x in self._outcome.image.backends.values()}
+            self._scan = bool(states - {BackendState.ACTIVE, BackendState.FREE})
+            self._dirty = self._dirty or self._scan
+        if now >= self._verify_at and not self._dirty:
+            self._verify(now)
+
+    def _milliseconds(self) -> int:
+        now = time.monotonic()
+        due = [x for x in (self._store.due(), self._grace.due()) if x is not None]
+        if self._outcome.image is not None:
+            due += [self._verify_at, self._retire_at]
+        if self._rewire:
+            due.append(self._rewire_at)
+        if self._retry_at is not None:
+            due = [max(x, self._retry_at) for x in due] + [self._retry_at]
+        return max(0, min(1000, int((min(due, default=now + 1) - now) * 1000) + 1))
+
+    # ---- doing it ----
+
+    def _resolve(self, node_addresses: frozenset[Address]) -> Wanted | None:
+        state, before = self._outcome.state, self._outcome.wanted
+        if state is None or not state.synced:
+            return before
+        if before is None or node_addresses != self._node_addresses:
+            found = wanted(state.objects, node_addresses)
+        elif self._stale:
+            found = wanted_after(before, self._resolved, state.objects, self._changed, node_addresses)
+        else:
+            return before
+        self._resolved, self._changed, self._stale = state.objects, frozenset(), False
+        self._node_addresses = node_addresses
+        return found
+
+    def _bring_about(self, now: float) -> None:
+        held = self._dataplane.held(scan=self._scan)
+        asked = self._resolve(held.node_addresses)
+        if asked is None:
+            return
+        self._dirty, self._outcome = True, replace(self._outcome, wanted=asked)
+        held = replace(held, expired=self._grace.expired(held.backends, now))
+        image = self._compile(asked, held)
+        self._compiled = None
+        applied = self._dataplane.apply(image)
+        wiring = self._dataplane.reconcile_interfaces(image)
+        self._grace.expired(image.backends, now)  # absences that begin now
+        self._scan = False
+        self._outcome = replace(
+            self._outcome,
+            image=image,
+            refused=applied.refused,
+            wiring=wiring,
+            applied_at=time.time(),
+            seconds=time.monotonic() - now,
+        )
+        self._compiled = asked
+        self._verify(now)
+
+    def _compile(self, asked: Wanted, held: Held) -> MapImage:
+        """Only the pools whose endpoints changed, where nothing else did."""
+        before, previous = self._compiled, self._outcome.image
+        if before is None or previous is None or before.plan is not asked.plan or held.expired or held.unused:
+            again = {"previous": previous} if previous is not None else {}
+            return compile_image(asked.plan, asked.endpoints, held, **again)
+        changed = {x for x, found in asked.endpoints.items() if before.endpoints.get(x) != found}
+        return recompile(previous, asked.plan, asked.endpoints, held, changed)
+
+    def _verify(self, now: float) -> None:
+        image = self._outcome.image
+        if image is None:
+            return
+        self._verify_at = now + VERIFY_EVERY
+        differences = tuple(self._dataplane.differences(image))
+        self._outcome = replace(self._outcome, held=frozenset(self._dataplane.held().listeners))
+        if differences:
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+            self._compiled = None
+            raise NotHeld(differences[0] + more)
+        self._dirty, self._retry_at, self._retry_after = False, None, RETRY_FIRST
+        self._outcome = replace(self._outcome, verified_at=time.time(), error="")
+
+    def _failed(self, error: Exception, now: float) -> None:
+        if isinstance(error, EXPECTED):
+            log.error("%s; tried again in %.0f s", error, self._retry_after)
+        else:
+            log.exception("this is a defect; tried again in %.0f s", self._retry_after)
+        self._dirty = True
+        self._retry_at = now + self._retry_after
+        self._retry_after = min(2 * self._retry_after, RETRY_MOST)
+        self._outcome = replace(self._outcome, error=str(error) or type(error).__name__)

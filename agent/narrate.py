@@ -1,0 +1,42 @@
+"""What is worth a line in the log when one report follows another.
+
+Decides: which differences are news. Rules: pure; said once when it begins, not at every pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agent.report import Report
+
+
+class News(NamedTuple):
+    """One line. `level` is one of `logging`."""
+
+    level: int
+    text: str
+
+
+def news(before: Report, after: Report) -> Iterator[News]:
+    """Lines for what `after` says and `before` did not."""
+    for error in after.source.errors:
+        if error not in before.source.errors:
+            yield News(logging.ERROR, f"{error} (the last good state goes on)")
+    if before.source.errors and not after.source.errors:
+        yield News(logging.INFO, f"{after.source.name} can be read in full again")
+    for note in after.source.notes:
+        if note not in before.source.notes:
+            yield News(logging.INFO, str(note))
+    for text in after.refused:
+        if text not in before.refused:
+            yield News(logging.WARNING, text)
+    for text in after.notes:
+        if text not in before.notes:
+            yield News(logging.WARNING, text)
+    if after.uplinks != before.uplinks:
+        yield News(logging.INFO, f"uplinks: {', '.join(after.uplinks) or 'none'}")
+    if after.ready and after.applied.at != before.applied.at:
+        programmed = f"{len(after.listeners)} listeners are held by the kernel"
+        yield News(logging.INFO, f"{programmed} (applied and read back in {after.applied.seconds * 1000:.0f} ms)")

@@ -1,0 +1,28 @@
+"""Whether an agent runs, asked from outside.
+
+Rules: the lock is looked at, not touched: a process that tried to take it, even for a moment, could keep an agent from
+starting.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent.dataplane.lock import LOCK_FILE
+
+_LOCKS = Path("/proc/locks")
+
+
+def agent_running(run_dir: Path) -> bool:
+    """Whether some process holds the agent's lock in `run_dir`.
+
+    proc_locks(5): `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`, device numbers in hexadecimal.
+    """
+    try:
+        status = (run_dir / LOCK_FILE).stat()
+        lines = _LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any(words[1] == "FLOCK" and device in words for words in map(str.split, lines))

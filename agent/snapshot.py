@@ -1,0 +1,28 @@
+"""Report and traffic as one JSON value: what `penstock status -o json` prints and /status answers.
+
+Decides: the keys at the top. Rules: everything of the report, plus what only the moment knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agent.report import Report
+from agent.traffic import Traffic
+
+
+def snapshot(report: Report, traffic: Traffic, running: bool, now: float) -> dict[str, Any]:
+    """Plain values. `running` tells whether the agent of the report is alive; `now` is seconds since the epoch."""
+    age = None if report.applied.verified_at is None else round(max(0.0, now - report.applied.verified_at), 3)
+    said: dict[str, Any] = msgspec.to_builtins(report)
+    flowing: dict[str, Any] = msgspec.to_builtins(traffic)
+    tables = [{**told, "fill": use.fill} for told, use in zip(flowing["tables"], traffic.tables, strict=True)]
+    return {
+        "ready": report.ready,
+        "agent_running": running,
+        "state_age_seconds": age,
+        **said,
+        "traffic": {**flowing, "tables": tables},
+    }

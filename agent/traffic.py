@@ -1,0 +1,168 @@
+"""Names joined to counters: what flows, per listener, backendRef and verdict.
+
+Decides: how counters of endpoints add up to backendRefs and listeners, and what "share seen" is: a backendRef's part
+of the new flows that the listener's present backendRefs got, rejected ones included, since the counters began.
+Rules: pure; a report and counters in, rows out. Counters only grow, except when an id is reused; a rate is never
+negative. Must never: read a clock or the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.dataplane.counters import BackendCount, Counters, ListenerCount
+from agent.dataplane.usage import TableUse
+from agent.report import BackendReport, EndpointReport, ListenerReport
+
+TABLE_ALARM = 0.7  # fill from which a table is reported: there is time left to act
+
+
+@dataclass(frozen=True, slots=True)
+class BackendTraffic:
+    """One backendRef of a listener. `share` is wanted, `seen` observed (None before the first flow), both 0..1.
+
+    `rejected_because` is "" for a backendRef that is served. `endpoints` counts by state name. `packets` and `bytes`
+    are both directions together; rates are per second and None until there are two samples.
+    """
+
+    name: str
+    weight: int
+    share: float
+    seen: float | None
+    endpoints: Mapping[str, int]
+    connections: int
+    packets: int
+    bytes: int
+    rejected_because: str = ""
+    connection_rate: float | None = None
+    bit_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTraffic:
+    """One listener: `connections` are flows given to a backend, `rejected` those in a rejected share, `refused` those
+    that found no room."""
+
+    gateway: str
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    protocol: str
+    route: str | None
+    route_kind: str | None
+    connections: int
+    rejected: int
+    refused: int
+    backends: tuple[BackendTraffic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictTraffic:
+    """Packets at one hook that ended in one verdict."""
+
+    hook: str
+    verdict: str
+    packets: int
+    bytes: int
+    packet_rate: float | None = None
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the packets went nowhere."""
+        return self.verdict.startswith("DROP_")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Everything at one moment. `verdicts` leaves out those that never happened."""
+
+    listeners: tuple[ListenerTraffic, ...]
+    verdicts: tuple[VerdictTraffic, ...]
+    tables: tuple[TableUse, ...]
+
+
+def traffic(listeners: Sequence[ListenerReport], counters: Counters, tables: Sequence[TableUse]) -> Traffic:
+    """Join names to counters."""
+    return Traffic(
+        listeners=tuple(_listener(x, counters) for x in listeners),
+        verdicts=tuple(
+            VerdictTraffic(hook, verdict, count.packets, count.bytes)
+            for (hook, verdict), count in sorted(counters.verdicts.items())
+            if count.packets
+        ),
+        tables=tuple(tables),
+    )
+
+
+def with_rates(now: Traffic, before: Traffic, seconds: float) -> Traffic:
+    """`now` with the rates since `before`, which was taken `seconds` earlier."""
+    if seconds <= 0:
+        return now
+    backends = {(x.gateway, x.name, y.name): y for x in before.listeners for y in x.backends}
+    verdicts = {(x.hook, x.verdict): x.packets for x in before.verdicts}
+
+    def rated(listener: ListenerTraffic, backend: BackendTraffic) -> BackendTraffic:
+        old = backends.get((listener.gateway, listener.name, backend.name))
+        if old is None:
+            return backend
+        return replace(
+            backend,
+            connection_rate=max(0, backend.connections - old.connections) / seconds,
+            bit_rate=max(0, backend.bytes - old.bytes) * 8 / seconds,
+        )
+
+    return replace(
+        now,
+        listeners=tuple(replace(x, backends=tuple(rated(x, y) for y in x.backends)) for x in now.listeners),
+        verdicts=tuple(
+            replace(x, packet_rate=max(0, x.packets - verdicts.get((x.hook, x.verdict), 0)) / seconds)
+            for x in now.verdicts
+        ),
+    )
+
+
+def _listener(listener: ListenerReport, counters: Counters) -> ListenerTraffic:
+    count = counters.listeners.get(listener.id, ListenerCount())
+    ids = [y.id for x in listener.backends for y in x.endpoints]
+    flows = count.rejected + sum(counters.backends.get(x, BackendCount()).connections for x in ids)
+    rejecting = sum(x.share for x in listener.backends if x.why)
+    return ListenerTraffic(
+        gateway=listener.gateway,
+        name=listener.name,
+        addresses=listener.addresses,
+        port=listener.port,
+        protocol=listener.protocol,
+        route=listener.route,
+        route_kind=listener.route_kind,
+        connections=count.connections,
+        rejected=count.rejected,
+        refused=count.refused,
+        backends=tuple(
+            _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0)
+            for x in listener.backends
+        ),
+    )
+
+
+def _backend(backend: BackendReport, counters: Counters, flows: int, rejected: float) -> BackendTraffic:
+    counts = [counters.backends.get(x.id, BackendCount()) for x in backend.endpoints]
+    connections = sum(x.connections for x in counts)
+    return BackendTraffic(
+        name=backend.name,
+        weight=backend.weight,
+        share=backend.share,
+        seen=(connections + rejected) / flows if flows else None,
+        endpoints=_by_state(backend.endpoints),
+        connections=connections,
+        packets=sum(x.request_packets + x.reply_packets for x in counts),
+        bytes=sum(x.request_bytes + x.reply_bytes for x in counts),
+        rejected_because=backend.why,
+    )
+
+
+def _by_state(endpoints: Sequence[EndpointReport]) -> Mapping[str, int]:
+    states: dict[str, int] = {}
+    for endpoint in endpoints:
+        states[endpoint.state] = states.get(endpoint.state, 0) + 1
+    return states
