@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.dataplane import sysctl
 from agent.settings import Delivery
+from loader.features import probe
 
 _VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -23,6 +24,8 @@ def faults() -> Iterator[str]:
         yield "not root: loading BPF programs and changing interfaces needs root; start the agent as root"
     if not _VMLINUX_BTF.exists():
         yield f"{_VMLINUX_BTF} is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF; use one that has it"
+    if os.geteuid() == 0:
+        yield from _lacking_features()
     if not sysctl.read("ipv4/ip_forward") and not _ipv6_forwarding():
         yield (
             "forwarding is off: nothing would reach a backend; set net.ipv4.ip_forward=1 "
@@ -45,6 +48,13 @@ def notes(delivery: Delivery, uplinks: tuple[str, ...]) -> Iterator[str]:
                     f"rp_filter is strict on {name}: clients whose route back leaves by another interface are "
                     f"dropped; set net.ipv4.conf.{name}.rp_filter=2 where routing is asymmetric"
                 )
+
+
+def _lacking_features() -> Iterator[str]:
+    features = probe()
+    for name, version in (("bpf_timer", "5.15"), ("bpf_loop", "5.17"), ("redirect_neigh", "5.10")):
+        if not getattr(features, name):
+            yield f"kernel {features.kernel} lacks {name} (mainline has it since {version}): use a newer kernel"
 
 
 def _ipv6_forwarding() -> bool:

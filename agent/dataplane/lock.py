@@ -1,8 +1,9 @@
 """One agent per node.
 
 Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder; the kernel lets go of it
-when the holder dies, however it dies, so there is no stale lock. The file itself stays: removing it would let two
-agents hold two files of the same name. Must never: be held over a fork, nor wait.
+when the holder dies, however it dies, so there is no stale lock. The file may be removed by a holder only; who then
+gets the lock of the file that is gone notices and tries again.
+Must never: be held over a fork, nor wait for the holder.
 """
 
 from __future__ import annotations
@@ -20,27 +21,37 @@ LOCK_FILE = "agent.lock"
 class AgentLock:
     """Held from `take` until `release`, or the end of the process."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: Path) -> None:
         self._fd = fd
+        self._path = path
 
     @classmethod
     def take(cls, run_dir: Path) -> AgentLock:
         """Raises AlreadyRunning naming the holder, OSError when the folder cannot be written."""
-        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         path = run_dir / LOCK_FILE
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        while True:
+            run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+                os.close(fd)
+                pid = int(text) if text.isdigit() else None
+                raise AlreadyRunning(
+                    f"another agent (pid {pid or 'unknown'}) runs on this node and holds {path}; stop it first", pid
+                ) from None
+            if _is_at(fd, path):
+                break
             os.close(fd)
-            pid = int(text) if text.isdigit() else None
-            raise AlreadyRunning(
-                f"another agent (pid {pid or 'unknown'}) runs on this node and holds {path}; stop it first", pid
-            ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
-        return cls(fd)
+        return cls(fd, path)
+
+    def discard(self) -> None:
+        """Release, and leave no file behind; for `down`."""
+        self._path.unlink(missing_ok=True)
+        self.release()
 
     def release(self) -> None:
         """Let another agent in. Twice is once."""
@@ -55,3 +66,12 @@ class AgentLock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)

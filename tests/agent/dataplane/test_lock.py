@@ -39,3 +39,9 @@ def test_a_holder_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
     AgentLock.take(tmp_path).release()
+
+
+def test_a_discarded_lock_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
+    AgentLock.take(tmp_path).discard()
+    assert list(tmp_path.iterdir()) == []
+    AgentLock.take(tmp_path).release()

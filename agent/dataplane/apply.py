@@ -1,0 +1,98 @@
+"""Writing an image into the tables.
+
+Decides: the order, which is that of changes.py. Rules: whether it fits is asked before anything is written; a table
+that would overflow on the way, because new entries come before old ones go, lets the old ones go first. Writing is in
+batches. Must never: leave a listener that points at an unwritten pool, or a pool at an inactive backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.compile.image import MapImage
+from agent.dataplane import records
+from agent.dataplane.changes import Changes, KernelState, changes
+from agent.dataplane.counters import start_at_zero
+from agent.dataplane.errors import TableFull
+from agent.dataplane.guards import Refusals
+from agent.dataplane.readback import read_state
+from agent.dataplane.tables import Tables
+from loader.maps import Map
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many entries of each table were written and removed, and what the guards refused."""
+
+    gateways: int
+    gateways_gone: int
+    listeners: int
+    listeners_gone: int
+    pools: int
+    backends: int
+    refused: Refusals
+
+
+def write_image(tables: Tables, image: MapImage, refused: Refusals) -> Applied:
+    """Make the tables hold `image`. Raises TableFull (nothing written), LoaderError when the kernel refuses."""
+    for fault in _lack_of_room(tables, image):
+        raise fault
+    held = read_state(tables, image.pools)
+    wanted = changes(held, image)
+    _write(tables, held, wanted)
+    return Applied(
+        gateways=len(wanted.gateways),
+        gateways_gone=len(wanted.gateways_gone),
+        listeners=len(wanted.listeners),
+        listeners_gone=len(wanted.listeners_gone),
+        pools=len(wanted.pools),
+        backends=len(wanted.backends_up) + len(wanted.backends_down),
+        refused=refused,
+    )
+
+
+def _write(tables: Tables, held: KernelState, wanted: Changes) -> None:
+    start_at_zero(tables.listener_counts, wanted.fresh_listeners)
+    start_at_zero(tables.backend_counts, wanted.fresh_backends)
+    tables.backends.set_many((number, records.backend_record(x)) for number, x in wanted.backends_up.items())
+    tables.pools.set_many_raw((tables.pools.key.pack(number), slots) for number, slots in wanted.pools.items())
+    if _overflows(tables.listeners, len(held.listeners), len(wanted.listeners)):
+        _remove_listeners(tables, wanted)
+    if _overflows(tables.gateways, len(held.gateways), len(wanted.gateways)):
+        _remove_gateways(tables, wanted)
+    tables.listeners.set_many(
+        (records.listener_key_record(key), records.listener_record(x)) for key, x in wanted.listeners.items()
+    )
+    tables.gateways.set_many(
+        (records.address_record(address), records.gateway_record(flags)) for address, flags in wanted.gateways.items()
+    )
+    _remove_gateways(tables, wanted)
+    _remove_listeners(tables, wanted)
+    tables.backends.set_many((number, records.backend_record(x)) for number, x in wanted.backends_down.items())
+
+
+def _remove_gateways(tables: Tables, wanted: Changes) -> None:
+    tables.gateways.delete_many(records.address_record(x) for x in wanted.gateways_gone)
+
+
+def _remove_listeners(tables: Tables, wanted: Changes) -> None:
+    tables.listeners.delete_many(records.listener_key_record(x) for x in wanted.listeners_gone)
+
+
+def _overflows(table: Map, held: int, added: int) -> bool:
+    return held + added > table.max_entries
+
+
+def _lack_of_room(tables: Tables, image: MapImage) -> Iterator[TableFull]:
+    """Hashes are full by their number of entries, arrays by their highest index."""
+    highest_listener = max((x.listener_id for x in image.listeners.values()), default=0)
+    for table, wanted, setting in (
+        (tables.gateways, len(image.gateways), "max_gateways"),
+        (tables.listeners, len(image.listeners), "max_listeners"),
+        (tables.listener_counts, highest_listener + 1, "max_listeners"),
+        (tables.pools, max(image.pools, default=0) + 1, "max_pools"),
+        (tables.backends, max(image.backends, default=0) + 1, "max_backends"),
+    ):
+        if wanted > table.max_entries:
+            yield TableFull(table.name, wanted, table.max_entries, setting)

@@ -1,0 +1,119 @@
+"""The flows that are alive, one record for each pair.
+
+Decides: how the two entries of a flow become one record. Rules: the entry of the request direction leads; its twin is
+looked up under the reverse of what it rewrites to (bpf/flow.h) and counts only with the same generation, else the
+record says that it is half a pair. The listing streams: flows that come and go meanwhile may be in it or not. A listing
+costs as much as there are flows, and on UDP's and half-open tables a look at an entry may count as use on old kernels
+(before 5.2), so it is for a person who asks, never for a metric. Must never: change an entry.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from agent.dataplane.records import Record
+from agent.dataplane.tables import Tables
+from loader.maps import Map
+from routes.plan import Address, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Address and port of one end."""
+
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """One flow. `gateway` is where the client sent to; `seen_as` is whom the backend sees (the client, or by SNAT the
+    gateway). `state` is a name of `enum flow_state`. `idle` is seconds since the last packet of either direction.
+    `whole` is false for half a pair, which the programs count as absent; its reply counts are then zero.
+    """
+
+    table: str
+    protocol: Protocol
+    state: str
+    client: Endpoint
+    gateway: Endpoint
+    seen_as: Endpoint
+    backend: Endpoint
+    backend_id: int
+    redirected: bool
+    idle: int
+    request_packets: int
+    request_bytes: int
+    reply_packets: int
+    reply_bytes: int
+    whole: bool
+
+
+def read_flows(tables: Tables) -> Iterator[FlowRecord]:
+    """Every flow of every table, in no order."""
+    flags = tables.btf.enum("flow_flag")
+    states = tables.btf.enum("flow_state")
+    now = int(time.clock_gettime(time.CLOCK_MONOTONIC))
+    for name, table in tables.flows.items():
+        for key, flow in table.items():
+            if not flow["flags"] & flags["FLOW_REPLY"]:
+                yield _record(
+                    key,
+                    flow,
+                    _twin(table, key, flow),
+                    table=name,
+                    now=now,
+                    state=states(flow["state"]).name,
+                    redirected=bool(flow["flags"] & flags["FLOW_REDIRECT"]),
+                )
+
+
+def backends_in_use(tables: Tables) -> frozenset[int]:
+    """Every backend id that some flow refers to."""
+    return frozenset(flow["backend_id"] for table in tables.flows.values() for _, flow in table.items())
+
+
+def _twin(table: Map, key: Record, flow: Record) -> Record | None:
+    width = len(key["saddr"])
+    twin: Record | None = table.get(
+        {
+            **key,
+            "saddr": flow["to_daddr"]["octets"][:width],
+            "daddr": flow["to_saddr"]["octets"][:width],
+            "sport": flow["to_dport"],
+            "dport": flow["to_sport"],
+        }
+    )
+    return twin if twin and twin["generation"] == flow["generation"] else None
+
+
+def _record(
+    key: Record, flow: Record, twin: Record | None, *, table: str, now: int, state: str, redirected: bool
+) -> FlowRecord:
+    reply: Mapping[str, Any] = twin or {"packets": 0, "bytes": 0, "seen": flow["seen"]}
+    return FlowRecord(
+        table=table,
+        protocol=Protocol(key["protocol"]),
+        state=state,
+        client=Endpoint(ip_address(key["saddr"]), key["sport"]),
+        gateway=Endpoint(ip_address(key["daddr"]), key["dport"]),
+        seen_as=Endpoint(_rewritten(key, flow["to_saddr"]), flow["to_sport"]),
+        backend=Endpoint(_rewritten(key, flow["to_daddr"]), flow["to_dport"]),
+        backend_id=flow["backend_id"],
+        redirected=redirected,
+        idle=max(0, now - max(flow["seen"], reply["seen"])),
+        request_packets=flow["packets"],
+        request_bytes=flow["bytes"],
+        reply_packets=reply["packets"],
+        reply_bytes=reply["bytes"],
+        whole=twin is not None,
+    )
+
+
+def _rewritten(key: Record, address: Record) -> Address:
+    """A flow has one family; its rewritten addresses are as wide as its key's."""
+    return ip_address(address["octets"][: len(key["saddr"])])

@@ -1,0 +1,82 @@
+"""The interfaces as a reconciled set: what each must have, and one pass that makes it so.
+
+Decides: the role of each interface (uplink, our own, pod), and in which order a pass works: first our own interface,
+since the programs name it; then hooks; then what leads packets to them, routes and multicast memberships. Rules: a pass
+reads the node afresh and is harmless when nothing changed (some milliseconds; watch.py says when to make one). An
+interface that comes, goes, or changes its MAC is the normal case and no error; what cannot be done now becomes a note
+and is tried again at the next pass. Must never: touch an interface that has no role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from pyroute2 import IPRoute
+
+from agent.compile.image import GATEWAY_NODE_ADDRESS, MapImage
+from agent.dataplane import own_interface, pods, uplinks
+from agent.dataplane.errors import NodeUnfit
+from agent.dataplane.fib import read_routes, reconcile_gateway_routes
+from agent.dataplane.hooks import Hooks, Role, Wire, hooked_uplinks
+from agent.dataplane.links import Link, read_links
+from agent.dataplane.multicast import Membership, reconcile_memberships
+from agent.settings import Delivery, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """After a pass: names of uplinks and pods' interfaces, memberships to remember, and notes for people."""
+
+    uplinks: tuple[str, ...]
+    pods: tuple[str, ...]
+    memberships: frozenset[Membership]
+    notes: tuple[str, ...]
+
+
+class Interfaces:
+    """Reconciles them for programs that were loaded with `local_ifindex`."""
+
+    def __init__(self, netlink: IPRoute, settings: Settings, hooks: Hooks, local_ifindex: int) -> None:
+        self._netlink = netlink
+        self._settings = settings
+        self._hooks = hooks
+        self._local_ifindex = local_ifindex
+
+    def reconcile(self, image: MapImage, memberships: frozenset[Membership]) -> Wiring:
+        """One pass. `image` is what the guards let through; `memberships` what the pass before left joined.
+
+        Raises NodeUnfit when our own interface cannot be had under the index that the programs name; LoaderError,
+        NetlinkError and OSError when the kernel refuses.
+        """
+        own = self._own_interface()
+        attached = self._hooks.attached()
+        links, routes = read_links(self._netlink), read_routes(self._netlink)
+        chosen = uplinks.choose(self._settings.uplinks, links, routes, hooked_uplinks(attached))
+        found: Mapping[int, Link] = {}
+        if self._settings.delivery is Delivery.REDIRECT:
+            found = pods.choose((x.address for x in image.backends.values() if x.state), links, routes)
+        wires = {
+            **{index: Wire(Role.POD, link) for index, link in found.items()},
+            **{index: Wire(Role.UPLINK, link) for index, link in chosen.links.items()},
+            own.index: Wire(Role.LOCAL, own),
+        }
+        notes = [*chosen.notes, *self._hooks.reconcile(wires, attached)]
+        own_interface.fit_mtu(self._netlink, own, chosen.links)
+        addresses = [x for x, flags in image.gateways.items() if not flags & GATEWAY_NODE_ADDRESS]
+        notes += reconcile_gateway_routes(self._netlink, own.index, addresses)
+        names = tuple(sorted(x.name for x in chosen.links.values()))
+        joined = reconcile_memberships(names, [x for x in addresses if isinstance(x, IPv6Address)], memberships)
+        return Wiring(names, tuple(sorted(x.name for x in found.values())), joined, tuple(notes))
+
+    def _own_interface(self) -> Link:
+        own = own_interface.ensure(self._netlink, self._local_ifindex)
+        if own.index != self._local_ifindex:
+            raise NodeUnfit(
+                (
+                    f"{own.name} was removed and its index {self._local_ifindex} is somebody else's by now: "
+                    "restart the agent, which loads the programs for the new one",
+                )
+            )
+        return own

@@ -1,0 +1,74 @@
+"""Removing every trace of the gateway from a node.
+
+Decides: the order: hooks first, so that no packet meets half a gateway; then routes, memberships and our own interface;
+then the pins, with which the tables and the ageing timer go; then our files. Rules: every step works without the
+others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice is no error.
+Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from agent.dataplane import own_interface
+from agent.dataplane.fib import remove_gateway_routes
+from agent.dataplane.lock import AgentLock
+from agent.dataplane.memory import forget, recall
+from agent.dataplane.multicast import reconcile_memberships
+from loader.attach import attachments, detach
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was found and removed."""
+
+    hooks: int
+    routes: int
+    pins: int
+    interface: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.hooks or self.routes or self.pins or self.interface)
+
+
+def down(pin_dir: Path, run_dir: Path) -> Removed:
+    """Remove everything. Ends all flows. Raises AlreadyRunning, LoaderError, OSError."""
+    lock = AgentLock.take(run_dir)
+    try:
+        with IPRoute(strict_check=True) as netlink:
+            layouts = sorted(pin_dir.glob("v*"))
+            hooks = sum(_unhook(x) for x in layouts or (pin_dir,))
+            routes = remove_gateway_routes(netlink)
+            reconcile_memberships((), (), recall(run_dir).memberships)
+            interface = own_interface.remove(netlink)
+        pins = sum(_remove_tree(x) for x in layouts)
+        with contextlib.suppress(FileNotFoundError):
+            pin_dir.rmdir()
+        forget(run_dir)
+    finally:
+        lock.discard()
+    with contextlib.suppress(OSError):  # somebody else's files are in it
+        run_dir.rmdir()
+    return Removed(hooks, routes, pins, interface)
+
+
+def _unhook(pins: Path) -> int:
+    """Filters of a clsact qdisc are found without pins, links by theirs."""
+    found = attachments(pins)
+    for hook in found:
+        detach(hook, pins)
+    return len(found)
+
+
+def _remove_tree(path: Path) -> int:
+    """A folder of pins, its folders of links and marks included; how many pins there were."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return 1
+    pins = sum(map(_remove_tree, sorted(path.iterdir())))
+    path.rmdir()
+    return pins
