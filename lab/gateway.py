@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import TracebackType
 from typing import Any, Final
 
-from lab.process import Argument, CommandFailed, Process, run, within
+from lab.process import Argument, Process, run, within
 from lab.topology import UPLINK, Lab
 from lab.wait import until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
+
+STATUS_URL: Final = "http://127.0.0.1:9464/status"
 
 Status = Mapping[str, Any]
 
@@ -67,7 +70,7 @@ class Gateway:
             ],
             log=self.lab.directory / "penstock.log",
         )
-        self.until(bool, "is ready")
+        self.until(lambda status: bool(status["ready"]), "is ready")
 
     def kill(self) -> None:
         """End the agent as a crash would."""
@@ -85,16 +88,19 @@ class Gateway:
 
     def command_line(self, *words: Argument) -> list[str]:
         """The command line of `penstock <words>`, in the node, for this gateway."""
-        places = self._places[:2] if words[0] == "down" else self._places
-        return within(self.lab.node.path, [PENSTOCK, words[0], *places, *words[1:]])
+        return within(self.lab.node.path, [PENSTOCK, words[0], *self._places, *words[1:]])
 
     def command(self, *words: Argument, check: bool = True) -> CompletedProcess[str]:
         """Run `penstock <words>` to its end."""
         return run(*self.command_line(*words), check=check)
 
     def status(self) -> Status:
-        """`penstock status -o json`; raises CommandFailed."""
-        return dict(json.loads(self.command("status", "-o", "json").stdout))
+        """What the agent says of itself at /status: the value that `penstock status -o json` prints.
+
+        Raises OSError when no agent answers.
+        """
+        with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10) as answer:
+            return dict(json.load(answer))
 
     def until(self, condition: Callable[[Status], bool], what: str) -> None:
         """Wait until the agent's status meets the condition; raises CommandFailed if the agent ends meanwhile."""
@@ -104,10 +110,10 @@ class Gateway:
                 self.agent.must_run()
             try:
                 return condition(self.status())
-            except CommandFailed:
+            except OSError:
                 return False
 
-        until(met, f"the gateway {what}", every=0.1, seen=self.output)
+        until(met, f"the gateway {what}", every=0.05, seen=self.output)
 
     def change(self, manifests: Callable[[], object]) -> None:
         """Have the manifests changed, and wait until the kernel holds what they say now (read back)."""

@@ -29,13 +29,14 @@ ENOUGH: Final = 300
 """Exchanges of each kind and family after which `--once` judges."""
 
 INTRODUCTION: Final = f"""\
-[bold]Penstock[/bold]: clients and servers in network namespaces of this machine, and a gateway between them.
+Penstock: clients and servers in network namespaces of this machine, and
+a gateway between them that answers at {GATEWAY[4]} and {GATEWAY[6]}.
 
-    client ---- node (penstock) ---- web-blue, web-green   nginx      TCP 80      70 : 30
-                                |--- redis                 Redis      TCP 6379
-                                `--- ns-a, ns-b            dnsmasq    UDP, TCP 53 50 : 50
+    client --- node --- web-blue, web-green  nginx    TCP 80       70 : 30
+            (penstock)- redis                Redis    TCP 6379
+                      - ns-a, ns-b           dnsmasq  UDP, TCP 53  50 : 50
 
-The gateway answers at {GATEWAY[4]} and {GATEWAY[6]}; what it does is said in examples/quickstart.
+What it does is said in examples/quickstart.
 """
 
 HINTS: Final = """\
@@ -113,7 +114,7 @@ def main(once: bool, delivery: str) -> None:
     """Serve examples/quickstart to real clients and show what happens."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
-    console.print(INTRODUCTION, highlight=False)
+    click.echo(INTRODUCTION)
     try:
         with ExitStack() as stack:
             lab = stack.enter_context(Lab("demo", shape()))
@@ -121,7 +122,7 @@ def main(once: bool, delivery: str) -> None:
             gateway = stack.enter_context(Gateway(lab, MANIFESTS, delivery=delivery))
             load = stack.enter_context(Load(lab.client))
             if not once:
-                console.print(HINTS.format(client=lab.client.name, address=GATEWAY[4]), highlight=False)
+                click.echo(HINTS.format(client=lab.client.name, address=GATEWAY[4]))
             status = (_once if once else _live)(console, gateway, load)
     except LabBusy as busy:
         raise click.ClickException(str(busy)) from None
