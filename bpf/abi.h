@@ -44,25 +44,27 @@ enum hook {
 
 /* What became of a packet. Each packet at each hook ends in exactly one of these. DROP_* are drops. */
 enum verdict {
-	VERDICT_NOT_OURS = 0,	    /* passed on untouched */
-	VERDICT_FORWARDED = 1,	    /* request, rewritten, on its way to a backend */
-	VERDICT_REPLIED = 2,	    /* reply, rewritten, on its way to a client */
-	VERDICT_REJECTED_RST = 3,   /* answered with a TCP reset */
-	VERDICT_REJECTED_ICMP = 4,  /* answered with an ICMP error */
-	VERDICT_NEIGHBOUR = 5,	    /* ARP or NDP for a gateway address, answered */
-	VERDICT_PING = 6,	    /* echo request to a gateway address, answered */
-	VERDICT_REDIRECTED = 7,	    /* seen again on its way out after our own redirect */
-	DROP_MALFORMED = 8,	    /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 9,	    /* fragment addressed to a gateway */
-	DROP_PROTOCOL = 10,	    /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 11,	    /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 12,	    /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 13,	    /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_FLOW_COLLISION = 14,   /* the reply's tuple is taken by another live flow and no other could be found */
-	DROP_TABLE_FULL = 15,	    /* new flow refused: the flow table has no room */
-	DROP_NO_FLOW = 16,	    /* belongs to no flow and cannot begin one: late reply, stray RST */
-	DROP_INTERNAL = 17,	    /* a kernel helper failed */
-	VERDICT_COUNT = 18,
+	VERDICT_NOT_OURS = 0,	  /* passed on untouched */
+	VERDICT_FORWARDED = 1,	  /* request, rewritten, on its way to a backend */
+	VERDICT_REPLIED = 2,	  /* reply, rewritten, on its way to a client */
+	VERDICT_REDIRECTED = 3,	  /* seen again on its way out after our own redirect */
+	VERDICT_REJECTED_RST = 4, /* answered with a TCP reset: no listener, no backend, or its backend is gone */
+	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
+	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
+	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
+	VERDICT_NEIGHBOUR = 8,	  /* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 9,	  /* echo request to a gateway address, answered */
+	DROP_MALFORMED = 10,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 11,	  /* fragment addressed to a gateway */
+	DROP_PROTOCOL = 12,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 13,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 14,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 15,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 16,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 17, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_NO_FLOW = 18,	  /* belongs to no flow and cannot begin one: late reply, stray RST */
+	DROP_INTERNAL = 19,	  /* a kernel helper failed */
+	VERDICT_COUNT = 20,
 };
 
 enum delivery {

@@ -19,7 +19,14 @@
 #include "listener.h"
 #include "nexthop.h"
 #include "pair.h"
+#include "reject.h"
 #include "tcp_state.h"
+
+/* Outcomes beyond enum verdict. */
+enum {
+	FLOW_IS_ABSENT = -1, /* as if there were no entry */
+	FLOW_GOES_ON = -2,   /* translate the packet */
+};
 
 #define SNAT_PORT_MIN 1024
 #define SNAT_PROBES 16
@@ -70,6 +77,19 @@ static __always_inline void count_connection(__u32 backend_id)
 		listener->connections++;
 }
 
+/* A new flow in the share of REJECT, or one that we had no room for. */
+static __always_inline void count_turned_away(__u32 listener_id, int rejected)
+{
+	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
+
+	if (!count)
+		return;
+	if (rejected)
+		count->rejected++;
+	else
+		count->refused++;
+}
+
 static __always_inline void reply_key_of(int family, struct pair *pair)
 {
 	twin_key(family, &pair->request_key, &pair->request, &pair->reply_key);
@@ -84,12 +104,13 @@ static __always_inline int insert_kept(enum table table, int family, struct pair
 	/* The same tuple may be live as an established flow: then it is taken, whatever this table says. */
 	if (table == TABLE_HALF_OPEN && !evict_if_dead(TABLE_TCP, family, &pair->reply_key, &pair->twin))
 		return -EEXIST;
-	return pair_insert(table, family, pair);
+	return pair_insert(table, family);
 }
 
 /* Puts the pair in under the gateway's address: the client's port if it is free, else random ones. */
-VERIFIED_ONCE int insert_snat(enum table table, int family, struct pair *pair)
+VERIFIED_ONCE int insert_snat(enum table table, int family)
 {
+	struct pair *pair = this_cpu_pair();
 	struct flow *request;
 	int error = -EEXIST;
 	__u16 port;
@@ -173,21 +194,27 @@ static __always_inline __u8 first_state(const struct packet *p)
 }
 
 /*
- * A new flow to `backend`. 0: both halves are in (request key = the packet's). -EEXIST: no free reply tuple.
+ * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, else the verdict.
  * A lost race against the same flow on another CPU counts as success: its pair serves as well.
  */
-VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, struct packet *p, int family, __u32 backend_id)
+VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 {
-	enum table table = p && p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
-	struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
+	struct backend *backend;
 	int error = -EEXIST;
-	__u32 isn = 0;
+	enum table table;
+	__u32 backend_id, isn = 0;
 
-	if (!backend || !pair || !p)
-		return -1;
+	if (!pair || !p)
+		return DROP_INTERNAL;
+	backend_id = p->backend_id;
+	backend = bpf_map_lookup_elem(&backends, &backend_id);
+	if (!backend)
+		return DROP_NO_BACKEND;
+	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
 	if (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &isn, 4))
-		return -1;
+		return DROP_INTERNAL;
 	begin_pair(family, p, pair, backend_id, backend);
 	pair->request.isn = bpf_ntohl(isn);
 	pair->request.state = first_state(p);
@@ -195,23 +222,30 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, struct packet *p, int family
 	if (keeps_client_address(skb, p, pair, family))
 		error = insert_kept(table, family, pair);
 	if (error == -EEXIST && flow_lookup(table, family, &pair->request_key))
-		return 0;
+		return FLOW_GOES_ON;
 	if (error == -EEXIST && !p->node_address) {
 		pair->request.flags &= ~FLOW_REDIRECT;
 		pair->reply.flags &= ~FLOW_REDIRECT;
 		enter_by_local(&pair->request);
-		error = insert_snat(table, family, pair);
+		error = insert_snat(table, family);
 	}
-	if (error || table != TABLE_UDP)
-		return error;
-	count_connection(backend_id);
-	watch_age(TABLE_UDP, family, pair);
-	return 0;
+	if (error == -EEXIST) {
+		count_turned_away(p->listener_id, 0);
+		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_COLLISION : DROP_FLOW_COLLISION;
+	}
+	if (error)
+		return DROP_INTERNAL;
+	if (table == TABLE_UDP) {
+		count_connection(backend_id);
+		watch_age(TABLE_UDP, family, pair);
+	}
+	return FLOW_GOES_ON;
 }
 
 /* The handshake is complete: the pair moves to the table that is never evicted. */
-VERIFIED_ONCE int promote(struct packet *p, int family, struct flow *half)
+VERIFIED_ONCE int promote(int family, struct flow *half)
 {
+	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
 	struct flow *twin;
 	int error;
@@ -229,7 +263,7 @@ VERIFIED_ONCE int promote(struct packet *p, int family, struct flow *half)
 		return -1;
 	pair->request.state = FLOW_ESTABLISHED;
 	pair->reply.state = FLOW_ESTABLISHED;
-	error = pair_insert(TABLE_TCP, family, pair);
+	error = pair_insert(TABLE_TCP, family);
 	if (error)
 		return error;
 	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);

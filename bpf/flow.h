@@ -208,11 +208,9 @@ static __always_inline void half_remove(enum table table, int family, const unio
 }
 
 /* Takes both halves out, whichever of the two keys is `key`. A packet in between finds half a pair: absent. */
-VERIFIED_ONCE int pair_remove(enum table table, int family, const union tuple *key, const union tuple *twin,
-			      __u32 generation)
+static __noinline int pair_remove(enum table table, int family, const union tuple *key, const union tuple *twin,
+				  __u32 generation)
 {
-	if (!key || !twin)
-		return -1;
 	half_remove(table, family, key, generation);
 	half_remove(table, family, twin, generation);
 	return 0;

@@ -8,8 +8,9 @@
 #include "translate.h"
 
 /* Moves the state of the packet's half-open flow on. Returns the table where its entry is now, or FLOW_IS_ABSENT. */
-VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, struct packet *p, int family)
+VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 {
+	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
 	struct {
 		__be32 seq, ack;
@@ -41,7 +42,7 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, struct packet *p, int fa
 		return FLOW_IS_ABSENT;
 	}
 	f->seen = now_seconds();
-	return step == STEP_PROMOTE && !promote(p, family, f) ? TABLE_TCP : TABLE_HALF_OPEN;
+	return step == STEP_PROMOTE && !promote(family, f) ? TABLE_TCP : TABLE_HALF_OPEN;
 }
 
 #endif /* PENSTOCK_HALF_OPEN_H */

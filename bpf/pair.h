@@ -30,14 +30,11 @@ static __always_inline struct pair *this_cpu_pair(void)
 }
 
 /* Makes room for `key` where half of a broken or an expired pair stands; returns whether there is room. */
-VERIFIED_ONCE int evict_if_dead(enum table table, int family, const union tuple *key, union tuple *twin)
+static __noinline int evict_if_dead(enum table table, int family, const union tuple *key, union tuple *twin)
 {
-	struct flow *occupant;
+	struct flow *occupant = flow_lookup(table, family, key);
 	__u32 generation;
 
-	if (!key || !twin)
-		return 0;
-	occupant = flow_lookup(table, family, key);
 	if (!occupant)
 		return 1;
 	if (live_twin(table, family, key, occupant, twin))
@@ -48,9 +45,10 @@ VERIFIED_ONCE int evict_if_dead(enum table table, int family, const union tuple 
 	return 1;
 }
 
-/* Both halves in, or neither. Returns 0, -EEXIST (a live flow holds one of the keys) or another negative error. */
-VERIFIED_ONCE int pair_insert(enum table table, int family, struct pair *pair)
+/* Both halves of this CPU's pair in, or neither. Returns 0, -EEXIST (a live flow holds one of the keys) or another negative error. */
+VERIFIED_ONCE int pair_insert(enum table table, int family)
 {
+	struct pair *pair = this_cpu_pair();
 	int error;
 
 	if (!pair)

@@ -76,6 +76,8 @@ struct packet {
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 icmp_type;
 	__u8 hook;	  /* enum hook: where the packet is */
+	__u32 listener_id; /* set when a listener was found */
+	__u32 backend_id;  /* set when one was chosen for a new flow */
 	__u8 node_address; /* addressed to a gateway address that is the node's own */
 };
 

@@ -22,50 +22,36 @@ static __always_inline int is_drop(int verdict)
 	return verdict >= DROP_MALFORMED;
 }
 
-static __always_inline void count_listener(const struct listener *listener, int rejected)
+/* The packet was turned into our answer to it. */
+static __always_inline int is_answer(int verdict)
 {
-	__u32 listener_id = listener->listener_id;
-	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
-
-	if (!count)
-		return;
-	if (rejected)
-		count->rejected++;
-	else
-		count->refused++;
+	return verdict >= VERDICT_REJECTED_RST && verdict <= VERDICT_PING;
 }
 
-/* A new flow for `listener`: FLOW_GOES_ON when its pair is in place, else the verdict. */
-VERIFIED_ONCE int admit(struct __sk_buff *skb, struct packet *p, int family, struct listener *listener)
+/* What a listener makes of a new flow: FLOW_GOES_ON with a backend chosen, or the verdict. */
+static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int family, const struct listener *listener)
 {
-	__u32 backend_id;
-	int error;
-
-	if (!p || !listener)
-		return DROP_INTERNAL;
-	backend_id = choose(family, &p->tuple, listener->pool_id);
 	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
 		return DROP_NO_FLOW;
-	if (backend_id == BACKEND_NONE)
+	p->listener_id = listener->listener_id;
+	p->backend_id = choose(family, &p->tuple, listener->pool_id);
+	if (p->backend_id == BACKEND_NONE)
 		return DROP_NO_BACKEND;
-	if (backend_id == BACKEND_REJECT) {
-		count_listener(listener, 1);
-		return p->protocol == IPPROTO_TCP ? (int)refuse(skb, p, family) : DROP_REJECT_SHARE;
+	if (p->backend_id == BACKEND_REJECT) {
+		count_turned_away(p->listener_id, 1);
+		return p->protocol == IPPROTO_TCP ? refuse(skb, p, family) : DROP_REJECT_SHARE;
 	}
 	if (p->protocol == IPPROTO_TCP && !has_room(family)) {
-		count_listener(listener, 0);
-		return DROP_TABLE_FULL;
+		count_turned_away(p->listener_id, 0);
+		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_FULL : DROP_TABLE_FULL;
 	}
-	error = begin_flow(skb, p, family, backend_id);
-	if (!error)
-		return FLOW_GOES_ON;
-	count_listener(listener, 0);
-	return error == -EEXIST ? DROP_FLOW_COLLISION : DROP_INTERNAL;
+	return FLOW_GOES_ON;
 }
 
-/* TCP or UDP without a flow, on its way in: FLOW_GOES_ON, or the verdict. */
-VERIFIED_ONCE int begin(struct __sk_buff *skb, struct packet *p, int family)
+/* TCP or UDP without a flow, on its way in: FLOW_GOES_ON with a backend chosen, or the verdict. */
+VERIFIED_ONCE int begin(struct __sk_buff *skb, int family)
 {
+	struct packet *p = this_cpu_packet();
 	struct listener *listener;
 	struct gateway *gateway;
 
@@ -77,7 +63,7 @@ VERIFIED_ONCE int begin(struct __sk_buff *skb, struct packet *p, int family)
 	p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	listener = listener_of(family, &p->tuple);
 	if (listener)
-		return admit(skb, p, family, listener);
+		return offer(skb, p, family, listener);
 	if (p->node_address)
 		return VERDICT_NOT_OURS;
 	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
@@ -133,11 +119,13 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 	if (verdict != FLOW_IS_ABSENT)
 		return verdict;
 
-	table = p->protocol == IPPROTO_TCP ? half_open_step(skb, p, family) : FLOW_IS_ABSENT;
+	table = p->protocol == IPPROTO_TCP ? half_open_step(skb, family) : FLOW_IS_ABSENT;
 	if (table == FLOW_IS_ABSENT) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
-		verdict = begin(skb, p, family);
+		verdict = begin(skb, family);
+		if (verdict == FLOW_GOES_ON)
+			verdict = begin_flow(skb, family);
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
 		table = p->protocol == IPPROTO_TCP ? TABLE_HALF_OPEN : TABLE_UDP;
@@ -149,8 +137,7 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 	return verdict == FLOW_IS_ABSENT ? DROP_INTERNAL : verdict;
 
 answered:
-	if (verdict == VERDICT_REJECTED_RST || verdict == VERDICT_REJECTED_ICMP || verdict == VERDICT_NEIGHBOUR ||
-	    verdict == VERDICT_PING)
+	if (is_answer(verdict))
 		*action = send_back(skb, hook);
 	return verdict;
 }

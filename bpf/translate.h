@@ -11,18 +11,12 @@
 
 #include "admit.h"
 #include "deliver.h"
-#include "reject.h"
 #include "verdict.h"
 
-/* Outcomes beyond enum verdict. */
-enum {
-	FLOW_IS_ABSENT = -1, /* as if there were no entry */
-	FLOW_GOES_ON = -2,   /* translate the packet */
-};
-
 /* State changes of an established TCP flow. */
-VERIFIED_ONCE int follow_tcp(struct packet *p, int family, struct flow *f)
+VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 {
+	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
 	union tuple *key;
 	struct flow *twin;
@@ -42,8 +36,9 @@ VERIFIED_ONCE int follow_tcp(struct packet *p, int family, struct flow *f)
 }
 
 /* Once a second: is the UDP flow whole, and young enough? Puts back a twin that the table evicted. */
-VERIFIED_ONCE int keep_udp(struct packet *p, int family, struct flow *f)
+VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 {
+	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
 	struct flow *twin;
 
@@ -86,8 +81,9 @@ static __always_inline int has_lost_backend(const struct flow *f, __u8 protocol)
 	return protocol == IPPROTO_UDP && backend->state == BACKEND_ABSENT;
 }
 
-VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, struct packet *p, int family, struct flow *f)
+VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *f)
 {
+	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
 	enum table table;
 
@@ -158,17 +154,17 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 		return FLOW_IS_ABSENT;
 	if (p->protocol == IPPROTO_TCP) {
 		if ((p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) || f->state != FLOW_ESTABLISHED) {
-			step = follow_tcp(p, family, f);
+			step = follow_tcp(family, f);
 			if (step != FLOW_GOES_ON)
 				return step;
 		}
 	} else if (f->seen != now) {
-		step = keep_udp(p, family, f);
+		step = keep_udp(family, f);
 		if (step != FLOW_GOES_ON)
 			return step;
 	}
 	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, p->protocol)) {
-		step = leave_backend(skb, p, family, f);
+		step = leave_backend(skb, family, f);
 		if (step == VERDICT_REJECTED_RST)
 			*action = send_back(skb, hook);
 		else if (step != FLOW_IS_ABSENT)
