@@ -1,11 +1,14 @@
 # Tests on other kernels, in virtual machines. `make test-6.1` boots Debian's 6.1; any line that vmtest/kernels.py knows
-# works the same way (make test-6.12).
+# works the same way (make test-6.12). `make vm-selftest` tries the runner itself: guests that die, hang, lie.
 
-VM_TESTS ?= vm-tests/smoke $(wildcard tests/bpf tests/loader)
+VM_TESTS ?= vm-tests/smoke tests/bpf $(wildcard tests/loader/test_*.py)
 
-.PHONY: vm-deps
+.PHONY: vm-deps vm-selftest
 vm-deps: deps
 	@sh tools/deps.sh vm-tests/packages.txt
 
 test-6.%: vm-deps venv bpf
 	@PYTHONPATH=vm-tests $(BIN)/python -m vmtest 6.$* $(VM_TESTS)
+
+vm-selftest: vm-deps venv
+	@$(BIN)/python -m pytest vm-tests/selftest

@@ -1,6 +1,7 @@
 """Runs the project's tests on other kernels, each in a virtual machine made for that run.
 
-One concern per module: `kernels` (which kernel, fetched), `rootfs` and `initramfs` (what the guest starts from),
-`environment` (what the virtual environment needs of the guest), `checkout` (the project as a disk), `machine` (QEMU,
-bounded in time), `result` (what came back), `cache` (what is kept between runs), `host` (programs of this machine).
+One concern per module: `trial` (a whole run), `kernels` (which kernel, fetched), `rootfs` and `initramfs` (what the
+guest starts from), `environment` (what the virtual environment needs of the guest), `checkout` (the project as a disk),
+`machine` (QEMU, bounded in time), `result` (what came back), `cache` (what is kept between runs), `host` (programs of
+this machine).
 """
