@@ -72,6 +72,11 @@ class VerdictTraffic:
         """Whether the packets went nowhere."""
         return self.verdict.startswith("DROP_")
 
+    @property
+    def turned_away(self) -> bool:
+        """Whether the sender was told that there is nothing for it here."""
+        return self.verdict.startswith(("VERDICT_REJECTED_", "VERDICT_REFUSED_"))
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:

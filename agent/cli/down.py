@@ -17,10 +17,10 @@ from agent.report import FILE_NAME
 
 @click.command()
 @places
-def down(pin_dir: Path, run_dir: Path) -> None:
+def down(pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
     """Remove every trace of the gateway from this node. Ends all flows; refused while an agent runs."""
     with told():
-        removed = remove(pin_dir.absolute(), run_dir.absolute())
+        removed = remove(pin_dir, run_dir)
         (run_dir / FILE_NAME).unlink(missing_ok=True)
         shutil.rmtree(run_dir / LAST_GOOD, ignore_errors=True)
         with contextlib.suppress(OSError):  # not there, or somebody else's files are in it

@@ -12,25 +12,25 @@ from typing import Any
 import click
 import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from agent.cli.options import places
 from agent.cli.problems import told
+from agent.cli.screen import console
 from agent.cli.size import size
 from agent.dataplane.flows import Endpoint, FlowRecord
 from agent.dataplane.view import View
-from agent.settings import Settings
 from agent.words import words
+from routes.plan import Protocol
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Show so many at most.")
 @places
-def flows(output: str, limit: int, pin_dir: Path, run_dir: Path) -> None:
+def flows(output: str, limit: int, pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
     """List flows: who, through which gateway address, to which backend. JSON is one flow a line."""
-    with told(), View.open(pin_dir, run_dir, Settings().object_dir) as view:
+    with told(), View.open(pin_dir, run_dir, object_dir) as view:
         names = view.names().backends
         shown = itertools.islice(view.flows(), limit)
         if output == "json":
@@ -39,25 +39,28 @@ def flows(output: str, limit: int, pin_dir: Path, run_dir: Path) -> None:
                 click.echo(msgspec.json.encode({**_plain(flow), "backend_name": name}))
             return
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in ("protocol", "state", "client", "gateway", "backend", "name", "seen as", "idle", "sent", "got"):
-            table.add_column(column, no_wrap=column != "name")
+        for column in ("state", "client", "gateway", "backend", "name", "idle", "sent", "got"):
+            table.add_column(column, overflow="fold")
         count = 0
-        for count, flow in enumerate(shown, start=1):  # noqa: B007
-            name = names[flow.backend_id].name if flow.backend_id in names else ""
-            table.add_row(
-                flow.protocol.name,
-                words(flow.state) + ("" if flow.whole else " (half)"),
-                _place(flow.client),
-                _place(flow.gateway),
-                _place(flow.backend),
-                name,
-                _place(flow.seen_as),
-                f"{flow.idle} s",
-                size(flow.request_bytes),
-                size(flow.reply_bytes),
-            )
-        Console().print(table)
+        for flow in shown:
+            count += 1
+            table.add_row(*_line(flow, names[flow.backend_id].name if flow.backend_id in names else ""))
+        console().print(table)
         click.echo(f"{count} flows" + (f" shown, there may be more (--limit {limit})" if count == limit else ""))
+
+
+def _line(flow: FlowRecord, name: str) -> tuple[str, ...]:
+    state = f"{flow.protocol.name} {words(flow.state)}" if flow.protocol is Protocol.TCP else "UDP"
+    return (
+        state + ("" if flow.whole else " (half)"),
+        _place(flow.client) + ("" if flow.seen_as == flow.client else f" as {_place(flow.seen_as)}"),
+        _place(flow.gateway),
+        _place(flow.backend) + (" redirected" if flow.redirected else ""),
+        name,
+        f"{flow.idle} s",
+        size(flow.request_bytes),
+        size(flow.reply_bytes),
+    )
 
 
 def _plain(flow: FlowRecord) -> dict[str, Any]:

@@ -23,18 +23,23 @@ LIMIT_PREFIX = "limit_"
 
 
 def places(command: _F) -> _F:
-    """--pin-dir and --run-dir."""
-    path = click.Path(path_type=Path)
-    command = click.option(
-        "--run-dir", type=path, default=_DEFAULT.run_dir, show_default=True, help="Lock, report, last good manifests."
-    )(command)
-    return click.option(
-        "--pin-dir",
-        type=path,
-        default=_DEFAULT.pin_dir,
-        show_default=True,
-        help="Where the tables are pinned.",
-    )(command)
+    """--pin-dir, --run-dir and --object-dir."""
+    for name, default, text in reversed(
+        (
+            ("pin-dir", _DEFAULT.pin_dir, "Where the tables are pinned."),
+            ("run-dir", _DEFAULT.run_dir, "Lock, report, last good manifests."),
+            ("object-dir", _DEFAULT.object_dir, "Where the BPF object files are."),
+        )
+    ):
+        command = click.option(
+            f"--{name}",
+            type=click.Path(path_type=Path, resolve_path=True),
+            default=default,
+            show_default=True,
+            envvar=f"PENSTOCK_{name}".upper().replace("-", "_"),
+            help=text,
+        )(command)
+    return command
 
 
 def sizes_and_limits(command: _F) -> _F:

@@ -41,13 +41,18 @@ def _agent(report: Report, running: bool, now: float) -> list[Text]:
     agent = f"agent {report.pid} runs" if running else "NO AGENT RUNS (the kernel goes on with what it has)"
     return [
         Text(f"{report.node}: {state}; {agent}; read back from the kernel {age}", style="bold"),
-        Text(f"{report.source.name}, uplinks {', '.join(report.uplinks) or 'none'}, " + _words(report.settings)),
-        Text("kernel: " + _words(report.features)),
+        Text(f"{report.source.name}, uplinks {', '.join(report.uplinks) or 'none'}, {_settings(report.settings)}"),
+        Text(f"kernel {report.features.get('kernel', '?')}, {_lacks(report.features)}"),
     ]
 
 
-def _words(values: dict[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("manifests", "uplinks"))
+def _settings(settings: dict[str, str]) -> str:
+    return f"delivery {settings.get('delivery', '?')}, http://{settings.get('metrics_address', '?')}"
+
+
+def _lacks(features: dict[str, str]) -> str:
+    lacks = [name for name, value in features.items() if value == "no"]
+    return f"without {', '.join(lacks)}" if lacks else "with all features"
 
 
 def _trouble(report: Report) -> list[Text]:

@@ -52,14 +52,14 @@ def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) 
     settings = _settings(manifests, uplinks, delivery, words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with told():
-        features = {name: str(value) for name, value in features_of().items()}
-        daemon.run(settings, manifests, features, _say_started)
+        daemon.run(settings, manifests, _features(), _say_started)
     click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
 
 
-def features_of() -> dict[str, Any]:
-    """What this kernel offers, by name."""
-    return dataclasses.asdict(probe())
+def _features() -> dict[str, str]:
+    """What this kernel offers, in words by name."""
+    found = dataclasses.asdict(probe())
+    return {name: ("yes" if x else "no") if isinstance(x, bool) else str(x) for name, x in found.items()}
 
 
 def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: dict[str, Any]) -> Settings:
@@ -72,8 +72,9 @@ def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: d
             limits=limits_of(words),
             absent_grace=words["absent_grace"],
             reply_rate_limit=words["reply_rate_limit"],
-            pin_dir=words["pin_dir"].absolute(),
-            run_dir=words["run_dir"].absolute(),
+            pin_dir=words["pin_dir"],
+            run_dir=words["run_dir"],
+            object_dir=words["object_dir"],
             metrics_address=words["metrics_address"],
         )
     except SettingsError as error:
@@ -82,7 +83,7 @@ def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: d
 
 def _say_started(started: daemon.Started) -> None:
     click.echo(f"penstock {version('penstock')}, {started.source}, {started.url}status and {started.url}metrics")
-    click.echo("kernel: " + ", ".join(f"{name} {value}" for name, value in started.features.items()))
+    click.echo(", ".join(f"{name} {value}" for name, value in started.features.items()))
     for use in started.tables:
         if use.bytes_per_flow:
             click.echo(f"table {use.name}: {use.room:,} flows of {use.bytes_per_flow} bytes, {size(use.memory_bytes)}")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 
 from agent import report as reports
@@ -20,10 +20,10 @@ from agent.cli.exits import Exit, NotThere
 from agent.cli.options import places
 from agent.cli.overview import overview
 from agent.cli.problems import told
+from agent.cli.screen import console
 from agent.dataplane.view import View
 from agent.report import Report
 from agent.running import agent_running
-from agent.settings import Settings
 from agent.snapshot import snapshot
 from agent.traffic import Traffic, traffic, with_rates
 
@@ -33,9 +33,9 @@ from agent.traffic import Traffic, traffic, with_rates
 @click.option("--watch", is_flag=True, help="Draw again and again, with rates, until Ctrl-C.")
 @click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds.")
 @places
-def status(output: str, watch: bool, interval: float, pin_dir: Path, run_dir: Path) -> None:
+def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
     """Show gateways, listeners, routes, backends, traffic, drops and tables."""
-    with told(), View.open(pin_dir, run_dir, Settings().object_dir) as view:
+    with told(), View.open(pin_dir, run_dir, object_dir) as view:
         if watch:
             _watch(view, run_dir, interval)
             return
@@ -45,7 +45,7 @@ def status(output: str, watch: bool, interval: float, pin_dir: Path, run_dir: Pa
             click.echo(json.dumps(snapshot(report, now, running, time.time()), indent=2))
         else:
             parts = Group(overview(report, running=running, now=time.time()), table.render(now))
-            Console().print(parts)
+            console().print(parts)
         if report.applied.at is None:
             raise click.exceptions.Exit(Exit.FINDINGS)
 
@@ -61,7 +61,7 @@ def _watch(view: View, run_dir: Path, interval: float) -> None:
         running = agent_running(run_dir)
         return Group(overview(_report(run_dir), running=running, now=time.time()), table.render(rated, rates=True))
 
-    with Live(draw(), auto_refresh=False) as live:
+    with Live(draw(), console=console(), auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(interval)

@@ -6,7 +6,8 @@ and alarms stand out by words too, not by colour alone. Must never: read anythin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -20,29 +21,26 @@ from agent.words import words
 
 def render(traffic: Traffic, *, rates: bool = False) -> RenderableType:
     """Listeners with their backends, verdicts, and the fill of the tables. `rates` adds the columns per second."""
-    return Group(listeners(traffic.listeners, rates=rates), verdicts(traffic.verdicts, rates=rates), tables(traffic))
+    return Group(*listeners(traffic.listeners, rates=rates), verdicts(traffic.verdicts, rates=rates), tables(traffic))
 
 
-def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Table:
-    """One line per listener, and one below it for each backendRef of its route."""
-    table = _table("Listeners, routes and backends")
-    table.add_column("listener / backend", no_wrap=True)
-    for name in ("weight", "share", "seen", "connections", "packets", "bytes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if rates:
-        table.add_column("new/s", justify="right", no_wrap=True)
-        table.add_column("rate", justify="right", no_wrap=True)
-    table.add_column("endpoints", overflow="fold")
-    for row in rows:
-        packets = sum(x.packets for x in row.backends)
-        octets = sum(x.bytes for x in row.backends)
-        line = [_listener_name(row), "", "", "", f"{row.connections:,}", f"{packets:,}", size(octets)]
+def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterable[Table]:
+    """One table per Gateway: a line for each listener, and below it one for each backendRef of its route."""
+    widest = max((len(name) for row in rows for name in (_name(row), *map(_name, row.backends))), default=0)
+    for (gateway, addresses), own in itertools.groupby(rows, key=lambda x: (x.gateway, x.addresses)):
+        table = _table(f"Gateway {gateway} at {', '.join(addresses)}")
+        table.add_column("listener, backend", no_wrap=True, min_width=widest)
+        for name in ("weight", "share", "seen", "connections", "packets", "bytes"):
+            table.add_column(name, justify="right", no_wrap=True)
         if rates:
-            line += [_sum_rate([x.connection_rate for x in row.backends]), _sum_bits(row.backends)]
-        table.add_row(*line, _trouble(row), style="bold")
-        for backend in row.backends:
-            table.add_row(*_backend_line(backend, rates))
-    return table
+            table.add_column("new/s", justify="right", no_wrap=True, min_width=6)
+            table.add_column("rate", justify="right", no_wrap=True, min_width=12)
+        table.add_column("route, endpoints", overflow="fold")
+        for row in own:
+            table.add_row(*_listener_line(row, rates), style="bold")
+            for backend in row.backends:
+                table.add_row(*_backend_line(backend, rates))
+        yield table
 
 
 def verdicts(rows: Sequence[VerdictTraffic], *, rates: bool = False) -> Table:
@@ -57,8 +55,8 @@ def verdicts(rows: Sequence[VerdictTraffic], *, rates: bool = False) -> Table:
     for row in sorted(rows, key=lambda x: (x.dropped, x.hook, x.verdict)):
         line = [words(row.hook), words(row.verdict), f"{row.packets:,}", size(row.bytes)]
         if rates:
-            line.append("" if row.packet_rate is None else f"{row.packet_rate:,.0f}")
-        table.add_row(*line, style="red" if row.dropped else "")
+            line.append(_rate(row.packet_rate))
+        table.add_row(*line, style="red" if row.dropped else "yellow" if row.turned_away else "")
     return table
 
 
@@ -70,15 +68,15 @@ def tables(traffic: Traffic) -> Table:
         table.add_column(name, justify="right")
     for use in traffic.tables:
         alarm = use.fill >= TABLE_ALARM
+        known = (f"{use.used:,}", f"{use.room:,}", f"{use.fill:.1%}" + (" ALARM" if alarm else ""))
         table.add_row(
             use.name,
-            f"{use.used:,}",
-            f"{use.room:,}",
-            f"{use.fill:.1%}" + (" ALARM" if alarm else ""),
+            *(known if use.room else ("", "", "")),
             size(use.memory_bytes),
             str(use.bytes_per_flow) if use.bytes_per_flow else "",
             style="red" if alarm else "",
         )
+    table.add_row("together", "", "", "", size(sum(x.memory_bytes for x in traffic.tables)), "", style="bold")
     return table
 
 
@@ -86,46 +84,47 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _listener_name(row: ListenerTraffic) -> str:
+def _name(row: ListenerTraffic | BackendTraffic) -> str:
+    return f"{row.name} {row.protocol}/{row.port}" if isinstance(row, ListenerTraffic) else f"  {row.name}"
+
+
+def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
+    packets, octets = sum(x.packets for x in row.backends), sum(x.bytes for x in row.backends)
+    line = [_name(row), "", "", "", f"{row.connections:,}", f"{packets:,}", size(octets)]
+    if rates:
+        line.append(_rate(_sum(x.connection_rate for x in row.backends)))
+        line.append(_bits(_sum(x.bit_rate for x in row.backends)))
     route = f"{row.route_kind} {row.route}" if row.route else "no route"
-    return f"{row.gateway} {row.name} {row.protocol}/{row.port} -> {route}"
+    turned_away = [(row.rejected, "rejected"), (row.refused, "refused")]
+    return [*line, ", ".join([route, *(f"{count:,} {what}" for count, what in turned_away if count)])]
 
 
 def _backend_line(backend: BackendTraffic, rates: bool) -> list[str | Text]:
-    seen = "" if backend.seen is None else f"{backend.seen:.1%}"
     line: list[str | Text] = [
-        f"  {backend.name}",
+        _name(backend),
         str(backend.weight),
         f"{backend.share:.1%}",
-        seen,
+        "" if backend.seen is None else f"{backend.seen:.1%}",
         f"{backend.connections:,}",
         f"{backend.packets:,}",
         size(backend.bytes),
     ]
     if rates:
-        line.append("" if backend.connection_rate is None else f"{backend.connection_rate:,.0f}")
-        line.append("" if backend.bit_rate is None else bits(backend.bit_rate))
+        line += [_rate(backend.connection_rate), _bits(backend.bit_rate)]
+    states = [f"{count} {state}" for state, count in sorted(backend.endpoints.items())]
     if backend.rejected_because:
-        line.append(Text(f"rejected: {backend.rejected_because}", style="red"))
-    else:
-        line.append(", ".join(f"{count} {state}" for state, count in sorted(backend.endpoints.items())))
-    return line
+        return [*line, Text(", ".join([*states, f"rejected: {backend.rejected_because}"]), style="red")]
+    return [*line, ", ".join(states)]
 
 
-def _trouble(row: ListenerTraffic) -> str:
-    parts = [", ".join(row.addresses)]
-    if row.rejected:
-        parts.append(f"{row.rejected:,} rejected")
-    if row.refused:
-        parts.append(f"{row.refused:,} refused")
-    return "; ".join(parts)
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
 
 
-def _sum_rate(values: Sequence[float | None]) -> str:
+def _bits(value: float | None) -> str:
+    return "" if value is None else bits(value)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
     known = [x for x in values if x is not None]
-    return f"{sum(known):,.0f}" if known else ""
-
-
-def _sum_bits(rows: Sequence[BackendTraffic]) -> str:
-    known = [x.bit_rate for x in rows if x.bit_rate is not None]
-    return bits(sum(known)) if known else ""
+    return sum(known) if known else None
