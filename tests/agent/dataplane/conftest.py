@@ -14,12 +14,18 @@ from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
+from scapy.packet import Packet
 
 from agent.dataplane.links import Link, read_links
+from agent.dataplane.objects import load
+from agent.dataplane.tables import Tables
+from agent.settings import Settings, TableSizes
+from loader.objects import Object
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC_PRIVATE = 0x4000 | 0x40000
+IFA_F_NODAD = 0x02
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,7 +64,7 @@ class Node:
         made: int = self.netlink.link_lookup(ifname=name)[0]
         for address in addresses:
             local, length = address.split("/")
-            self.netlink.addr("add", index=made, address=local, prefixlen=int(length))
+            self.netlink.addr("add", index=made, address=local, prefixlen=int(length), flags=IFA_F_NODAD)
         return made
 
 
@@ -100,3 +106,44 @@ def bpffs(tmp_path: Path) -> Iterator[Path]:
         finally:
             _checked(_libc.setns(home.fileno(), CLONE_NEWNS))
             os.chdir(here)
+
+
+@pytest.fixture
+def settings(bpffs: Path, tmp_path: Path) -> Settings:
+    """Settings whose pins and files are this test's own; tables as small as they may be."""
+    return Settings(
+        uplinks=("eth0",),
+        tables=TableSizes(
+            tcp_flows=1024,
+            half_open=1024,
+            udp_flows=1024,
+            max_gateways=8,
+            max_listeners=8,
+            max_pools=8,
+            max_backends=64,
+            max_interfaces=16,
+        ),
+        pin_dir=bpffs / "penstock",
+        run_dir=tmp_path / "run",
+    )
+
+
+class Loaded:
+    """Programs and tables without anything hooked."""
+
+    def __init__(self, programs: Object, tables: Tables) -> None:
+        self.programs = programs
+        self.tables = tables
+
+    def run(self, program: str, frame: Packet) -> int:
+        """Run a program on a frame; what it returned."""
+        octets = bytes(frame)
+        return self.programs.program(program).test_run(octets.ljust(60, b"\0")).retval
+
+
+@pytest.fixture
+def loaded(node: Node, settings: Settings) -> Iterator[Loaded]:
+    """Everything loaded, the gateway's own interface being loopback."""
+    programs, ageing = load(settings, 1)
+    with programs, ageing, Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        yield Loaded(programs, tables)

@@ -1,0 +1,1 @@
+"""Tests of agent.dataplane, against a real kernel."""
