@@ -1,0 +1,105 @@
+"""The compiled objects, and the names of abi.h as Python sees them.
+
+Rules: every number comes from the object's own BTF; a name that abi.h loses breaks the import, not a test's meaning.
+An object that is missing is built; where there is no compiler it has to be there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from enum import IntEnum
+from pathlib import Path
+
+from loader.btf import Btf
+
+ROOT = Path(__file__).parents[2]
+TC_OBJECT = ROOT / "build" / "tc.bpf.o"
+AGE_OBJECT = ROOT / "build" / "age.bpf.o"
+
+
+def _built(path: Path) -> Path:
+    if not path.exists():
+        subprocess.run(["make", "-s", "-C", ROOT, path.relative_to(ROOT)], check=True, timeout=300)
+    return path
+
+
+_BTF = Btf.from_object_file(_built(TC_OBJECT))
+_built(AGE_OBJECT)
+
+Hook: type[IntEnum] = _BTF.enum("hook")
+Verdict: type[IntEnum] = _BTF.enum("verdict")
+FlowState: type[IntEnum] = _BTF.enum("flow_state")
+_BackendState = _BTF.enum("backend_state")
+_Role = _BTF.enum("interface_role")
+_FlowFlag = _BTF.enum("flow_flag")
+_Delivery = _BTF.enum("delivery")
+
+VERDICTS = int(Verdict["VERDICT_COUNT"])
+HOOKS = int(Hook["HOOK_COUNT"])
+POOL_SLOTS = int(_BTF.enum("limits")["POOL_SLOTS"])
+
+UPLINK_INGRESS = Hook["HOOK_UPLINK_INGRESS"]
+UPLINK_EGRESS = Hook["HOOK_UPLINK_EGRESS"]
+LOCAL_EGRESS = Hook["HOOK_LOCAL_EGRESS"]
+POD_INGRESS = Hook["HOOK_POD_INGRESS"]
+PROGRAMS = {
+    UPLINK_INGRESS: "uplink_ingress",
+    UPLINK_EGRESS: "uplink_egress",
+    LOCAL_EGRESS: "local_egress",
+    POD_INGRESS: "pod_ingress",
+}
+
+NOT_OURS = Verdict["VERDICT_NOT_OURS"]
+FORWARDED = Verdict["VERDICT_FORWARDED"]
+REPLIED = Verdict["VERDICT_REPLIED"]
+REJECTED_RST = Verdict["VERDICT_REJECTED_RST"]
+REJECTED_ICMP = Verdict["VERDICT_REJECTED_ICMP"]
+NEIGHBOUR = Verdict["VERDICT_NEIGHBOUR"]
+PING = Verdict["VERDICT_PING"]
+REDIRECTED = Verdict["VERDICT_REDIRECTED"]
+REFUSED_FULL = Verdict["VERDICT_REFUSED_FULL"]
+REFUSED_COLLISION = Verdict["VERDICT_REFUSED_COLLISION"]
+MALFORMED = Verdict["DROP_MALFORMED"]
+FRAGMENT = Verdict["DROP_FRAGMENT"]
+PROTOCOL = Verdict["DROP_PROTOCOL"]
+REJECT_SHARE = Verdict["DROP_REJECT_SHARE"]
+NO_BACKEND = Verdict["DROP_NO_BACKEND"]
+RATE_LIMITED = Verdict["DROP_RATE_LIMITED"]
+FLOW_COLLISION = Verdict["DROP_FLOW_COLLISION"]
+TABLE_FULL = Verdict["DROP_TABLE_FULL"]
+NO_FLOW = Verdict["DROP_NO_FLOW"]
+INTERNAL = Verdict["DROP_INTERNAL"]
+
+SYN = FlowState["FLOW_SYN"]
+SYN_ACK = FlowState["FLOW_SYN_ACK"]
+ADOPTED = FlowState["FLOW_ADOPTED"]
+ADOPTED_BOTH = FlowState["FLOW_ADOPTED_BOTH"]
+ESTABLISHED = FlowState["FLOW_ESTABLISHED"]
+CLOSING = FlowState["FLOW_CLOSING"]
+CLOSED = FlowState["FLOW_CLOSED"]
+RESET = FlowState["FLOW_RESET"]
+UDP_FLOW = FlowState["FLOW_UDP"]
+
+FLOW_REPLY = int(_FlowFlag["FLOW_REPLY"])
+FLOW_SNAT = int(_FlowFlag["FLOW_SNAT"])
+FLOW_REDIRECT = int(_FlowFlag["FLOW_REDIRECT"])
+
+BACKEND_FREE = int(_BackendState["BACKEND_FREE"])
+BACKEND_ACTIVE = int(_BackendState["BACKEND_ACTIVE"])
+BACKEND_DRAINING = int(_BackendState["BACKEND_DRAINING"])
+BACKEND_ABSENT = int(_BackendState["BACKEND_ABSENT"])
+BACKEND_GONE = int(_BackendState["BACKEND_GONE"])
+BACKEND_NONE = 0
+BACKEND_REJECT = int(_BTF.enum("backend_id")["BACKEND_REJECT"])
+
+INTERFACE_UPLINK = int(_Role["INTERFACE_UPLINK"])
+INTERFACE_LOCAL = int(_Role["INTERFACE_LOCAL"])
+INTERFACE_POD = int(_Role["INTERFACE_POD"])
+GATEWAY_NODE_ADDRESS = int(_BTF.enum("gateway_flag")["GATEWAY_NODE_ADDRESS"])
+DELIVERY_STACK = int(_Delivery["DELIVERY_STACK"])
+DELIVERY_REDIRECT = int(_Delivery["DELIVERY_REDIRECT"])
+
+# What a program returns (linux/pkt_cls.h).
+PASS = -1  # TC_ACT_UNSPEC: the next program sees the packet
+SHOT = 2
+REDIRECT = 7

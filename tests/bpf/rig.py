@@ -1,0 +1,378 @@
+"""The rig: the programs loaded into a world, and one packet at a time run through one of them.
+
+Decides: which gateway the packets meet (below), how a run is judged whatever its test is about.
+Rules: a run sees the packet at the interface of its hook, addressed to that interface; its verdict is read from the
+`verdicts` map, never guessed from what came out. After every single run exactly one counter must have moved, by the
+segments and by the octets from the network header on.
+Must never: attach a program (offload.py does), sleep, or leave a pin: the bpffs is mounted nowhere and ends with us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from loader.maps import possible_cpus
+from loader.objects import Object
+from loader.spec import ObjectSpec
+
+from . import objects as o
+from .kernel import Checksums
+from .world import NETS, V4, Net, World
+
+Json = dict[str, Any]
+
+TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+
+# ---- The gateway that the packets meet. One listener per way a new flow can go; TCP and UDP share each port.
+
+SERVED, REJECTED, HOLE, HAIRPIN, UNHOOKED, SPLIT, UNKNOWN, NOWHERE, FAR = 80, 81, 82, 83, 84, 85, 86, 87, 88
+CLOSED_PORT = 9
+BACKEND_PORT = 8080
+
+_BACKENDS: Mapping[int, tuple[str, ...]] = {
+    SERVED: ("pod",),
+    REJECTED: (),
+    HOLE: (),
+    HAIRPIN: ("neighbour",),
+    UNHOOKED: ("unhooked",),
+    SPLIT: ("pod", "pod2"),
+    UNKNOWN: ("unknown",),
+    NOWHERE: ("nowhere",),
+    FAR: ("far",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What stands behind one port of the gateway, for one family and protocol."""
+
+    net: Net
+    port: int
+    protocol: int
+    listener_id: int
+    pool_id: int
+    backends: tuple[int, ...]  # ids
+    addresses: tuple[str, ...]  # theirs
+
+
+def _services() -> dict[tuple[Net, int, int], Service]:
+    made: dict[tuple[Net, int, int], Service] = {}
+    next_backend = o.BACKEND_REJECT + 1
+    for port, kinds in _BACKENDS.items():
+        for protocol in (TCP, UDP):
+            for net in NETS:
+                ids = tuple(range(next_backend, next_backend + len(kinds)))
+                next_backend += len(ids)
+                number = len(made)
+                addresses = tuple(getattr(net, x) for x in kinds)
+                made[net, port, protocol] = Service(net, port, protocol, 100 + number, number, ids, addresses)
+    return made
+
+
+SERVICES = _services()
+SIZES = {
+    "interfaces": 16,
+    "gateways": 16,
+    "listeners": 256,
+    "pools": len(SERVICES),
+    "backends": 256,
+    "listener_counts": 256,
+    "backend_counts": 256,
+    "tcp_flows4": 4096,
+    "tcp_flows6": 4096,
+    "half_open4": 4096,
+    "half_open6": 4096,
+    "udp_flows4": 4096,
+    "udp_flows6": 4096,
+    "ageing_tcp4": 2048,
+    "ageing_tcp6": 2048,
+    "ageing_udp4": 2048,
+    "ageing_udp6": 2048,
+}
+FLOW_TABLES = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
+
+
+def address(net: Net, text: str) -> Json:
+    """`struct address`."""
+    return {"octets": net.octets(text).ljust(16, b"\0")}
+
+
+# ---- One run
+
+
+class SkBuff(ctypes.Structure):
+    """struct __sk_buff of linux/bpf.h, as far as a test run takes or gives it; the rest is counted off."""
+
+    _fields_ = (
+        ("unused1", ctypes.c_uint32 * 2),
+        ("mark", ctypes.c_uint32),
+        ("unused2", ctypes.c_uint32 * 6),
+        ("ingress_ifindex", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("unused3", ctypes.c_uint32 * 29),
+        ("wire_len", ctypes.c_uint32),
+        ("gso_segs", ctypes.c_uint32),
+        ("unused4", ctypes.c_uint32 * 2),
+        ("gso_size", ctypes.c_uint32),
+        ("unused5", ctypes.c_uint32 * 3),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a packet: counted as, returned, and the frame and mark as the program left them."""
+
+    verdict: int
+    action: int
+    packet: bytes
+    mark: int
+
+
+def command(frame: bytes) -> str:
+    """The scapy line that makes the frame again."""
+    line: str = Ether(frame).command()
+    return line
+
+
+_COUNT = struct.Struct("=QQ")
+
+
+class Rig:
+    """The programs with one set of settings. `checksums` and `gso` say how packets come; tests set them."""
+
+    def __init__(self, world: World, loaded: Object, settings: Mapping[str, int]) -> None:
+        self.world = world
+        self.object = loaded
+        self.settings = settings
+        self.checksums = Checksums.NONE
+        self._programs = {hook: loaded.program(name) for hook, name in o.PROGRAMS.items()}
+        self._verdicts = loaded.map("verdicts")
+        self._devices = {
+            o.UPLINK_INGRESS: world.device["uplink"],
+            o.UPLINK_EGRESS: world.device["uplink"],
+            o.LOCAL_EGRESS: world.device["penstock0"],
+            o.POD_INGRESS: world.device["pod0"],
+        }
+        self._before = self._read_verdicts()
+        self._zero: dict[str, dict[int, Json]] = {}
+        self._configure()
+        self.reset()
+
+    # ---- state
+
+    def map(self, name: str) -> Any:
+        return self.object.map(name)
+
+    def _configure(self) -> None:
+        """Everything that an agent would have written."""
+        roles = {"uplink": o.INTERFACE_UPLINK, "penstock0": o.INTERFACE_LOCAL, "pod0": o.INTERFACE_POD}
+        for name, role in roles.items():
+            device = self.world.device[name]
+            mac = bytes.fromhex(device.mac.replace(":", ""))
+            self.map("interfaces").set(device.ifindex, {"role": role, "mac": mac})
+        for net in NETS:
+            self.map("gateways").set(address(net, net.gateway), {"flags": 0})
+            self.map("gateways").set(address(net, net.node), {"flags": o.GATEWAY_NODE_ADDRESS})
+        for service in SERVICES.values():
+            listener = {"listener_id": service.listener_id, "pool_id": service.pool_id}
+            for gateway in (service.net.gateway, service.net.node):
+                self.map("listeners").set(
+                    {"address": address(service.net, gateway), "port": service.port, "protocol": service.protocol},
+                    listener,
+                )
+            empty = o.BACKEND_NONE if service.port == HOLE else o.BACKEND_REJECT
+            self.fill_pool(service, service.backends or (empty,))
+            for number in range(len(service.backends)):
+                self.set_backend(service, number)
+
+    def fill_pool(self, service: Service, ids: tuple[int, ...]) -> None:
+        """The pool's slots hold the ids in turn."""
+        self.map("pools").set(service.pool_id, {"slots": [ids[i % len(ids)] for i in range(o.POOL_SLOTS)]})
+
+    def set_backend(
+        self, service: Service, number: int = 0, *, state: int = o.BACKEND_ACTIVE, generation: int = 1
+    ) -> None:
+        self.map("backends").set(
+            service.backends[number],
+            {
+                "address": address(service.net, service.addresses[number]),
+                "port": BACKEND_PORT,
+                "generation": generation,
+                "state": state,
+                "listener_id": service.listener_id,
+                "ref": 0,
+            },
+        )
+
+    def reset(self) -> None:
+        """No flows; counters start from here."""
+        for name in FLOW_TABLES:
+            table = self.map(name)
+            table.delete_many([key for key, _ in table.items()])
+        usage = self.map("flow_usage")
+        usage.set(0, usage.value.zero)
+        self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())
+        self._zero = {name: self._sums(name) for name in ("listener_counts", "backend_counts")}
+        self.checksums = Checksums.NONE
+
+    def _sums(self, name: str) -> dict[int, Json]:
+        return {
+            key: {field: sum(x[field] for x in values) for field in values[0]} for key, values in self.map(name).items()
+        }
+
+    def counted(self, name: str) -> dict[int, Json]:
+        """listener_counts or backend_counts since the reset, without those that are all zero."""
+        changed = {
+            key: {field: value - self._zero[name][key][field] for field, value in now.items()}
+            for key, now in self._sums(name).items()
+        }
+        return {key: x for key, x in changed.items() if any(x.values())}
+
+    def usage(self) -> Json:
+        found: Json = self.map("flow_usage").get(0)
+        return found
+
+    # ---- flows
+
+    @staticmethod
+    def tables(protocol: int, net: Net) -> tuple[str, ...]:
+        family = "4" if net is V4 else "6"
+        return (f"tcp_flows{family}", f"half_open{family}") if protocol == TCP else (f"udp_flows{family}",)
+
+    @staticmethod
+    def key(net: Net, protocol: int, source: tuple[str, int], destination: tuple[str, int]) -> Json:
+        """`struct tuple4` or `tuple6` of a packet."""
+        return {
+            "saddr": net.octets(source[0]),
+            "daddr": net.octets(destination[0]),
+            "sport": source[1],
+            "dport": destination[1],
+            "protocol": protocol,
+            "zone": 0,
+        }
+
+    def entry(self, net: Net, key: Json) -> tuple[str, Json] | None:
+        """Table and value of the half with that key."""
+        for name in self.tables(key["protocol"], net):
+            value = self.map(name).get(key)
+            if value is not None:
+                return name, value
+        return None
+
+    @staticmethod
+    def twin(net: Net, key: Json, entry: Json) -> Json:
+        """Key of the other half, as abi.h defines it."""
+        return {
+            "saddr": entry["to_daddr"]["octets"][: net.words],
+            "daddr": entry["to_saddr"]["octets"][: net.words],
+            "sport": entry["to_dport"],
+            "dport": entry["to_sport"],
+            "protocol": key["protocol"],
+            "zone": 0,
+        }
+
+    def age(self, net: Net, protocol: int, seconds: int) -> None:
+        """As if no packet had come for that long, for every flow of the family and protocol."""
+        for name in self.tables(protocol, net):
+            table = self.map(name)
+            for key, entry in list(table.items()):
+                entry["seen"] -= seconds
+                entry["nexthop"]["expires"] = max(0, entry["nexthop"]["expires"] - seconds)
+                table.set(key, entry)
+
+    def entries(self, name: str) -> int:
+        return sum(1 for _ in self.map(name).raw_items())
+
+    # ---- packets
+
+    def device(self, hook: int) -> Any:
+        """The interface that the hook is on."""
+        return self._devices[o.Hook(hook)]
+
+    def frame(self, hook: int, packet: Packet) -> bytes:
+        """The IP packet as a frame for the hook's interface, checksums and lengths filled in."""
+        device = self.device(hook)
+        return bytes(Ether(src=device.peer_mac, dst=device.mac) / packet)
+
+    def _read_verdicts(self) -> list[tuple[int, int]]:
+        """(packets, octets) of each counter, over all CPUs."""
+        sums = [(0, 0)] * (o.HOOKS * o.VERDICTS)
+        for key, value in self._verdicts.raw_items():
+            index = int.from_bytes(key, "little")
+            for at in range(8, len(value), 24):
+                packets, octets = _COUNT.unpack_from(value, at)
+                sums[index] = (sums[index][0] + packets, sums[index][1] + octets)
+        return sums
+
+    def run(self, hook: int, frame: bytes, *, gso_size: int = 0, gso_segs: int = 0, mark: int = 0) -> Outcome:
+        """One packet through the program of the hook."""
+        context = SkBuff(ifindex=self.device(hook).ifindex, mark=mark, gso_size=gso_size, gso_segs=gso_segs)
+        result = self._programs[o.Hook(hook)].test_run(frame, ctx=bytes(context), flags=self.checksums.value)
+        after = self._read_verdicts()
+        moved = [
+            (i, now[0] - then[0], now[1] - then[1])
+            for i, (then, now) in enumerate(zip(self._before, after, strict=True))
+            if now != then
+        ]
+        self._before = after
+        weight = (gso_segs or 1, len(frame) - 14)
+        assert [x[1:] for x in moved] == [weight], f"counted {moved}, one of {weight} is due: {command(frame)}"
+        counted_hook, verdict = divmod(moved[0][0], o.VERDICTS)
+        assert counted_hook == hook, f"counted under {o.Hook(counted_hook).name}: {command(frame)}"
+        action = result.retval - (1 << 32) if result.retval >> 31 else result.retval
+        return Outcome(verdict, action, result.data, SkBuff.from_buffer_copy(result.ctx).mark)
+
+
+# ---- Loading
+
+_CLOCK_MONOTONIC_COARSE = 6  # linux/time.h
+
+
+def now() -> int:
+    """The programs' clock (bpf/clock.h)."""
+    return int(time.clock_gettime(_CLOCK_MONOTONIC_COARSE))
+
+
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_FSCONFIG_CMD_CREATE = 6
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _syscall(*arguments: Any) -> int:
+    result: int = _libc.syscall(*arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+@contextlib.contextmanager
+def private_bpffs() -> Iterator[Path]:
+    """A BPF file system that is mounted nowhere: reached through this process's descriptor, gone with it."""
+    context = _syscall(_FSOPEN, b"bpf", 1)
+    try:
+        _syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        mount = _syscall(_FSMOUNT, context, 1, 0)
+    finally:
+        os.close(context)
+    try:
+        yield Path(f"/proc/self/fd/{mount}")
+    finally:
+        os.close(mount)
+
+
+def spec(world: World, settings: Mapping[str, int], sizes: Mapping[str, int]) -> ObjectSpec:
+    """tc.bpf.o for that world."""
+    rodata = {"local_ifindex": world.device["penstock0"].ifindex, **settings}
+    return ObjectSpec(o.TC_OBJECT, rodata, {**SIZES, **sizes})

@@ -1,0 +1,294 @@
+"""The life of a TCP flow, packet by packet (bpf/tcp_state.h has the rules)."""
+
+from __future__ import annotations
+
+import pytest
+
+from .objects import (
+    ADOPTED,
+    ADOPTED_BOTH,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FORWARDED,
+    NO_FLOW,
+    NOT_OURS,
+    REPLIED,
+    RESET,
+    SYN,
+    SYN_ACK,
+    UPLINK_INGRESS,
+)
+from .rig import SPLIT, Rig
+from .story import TCP, After, Row, backend, client, forget, repool, tell, wait
+from .world import Net
+
+HANDSHAKE: tuple[Row, ...] = (
+    (client("S", seq=100), FORWARDED, SYN),
+    (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+    (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
+)
+
+STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
+    "handshake, data, half-close, close, and again": (
+        (
+            *HANDSHAKE,
+            (client("PA", seq=101, ack=501, data=b"ping"), FORWARDED, ESTABLISHED),
+            (backend("A", seq=501, ack=105), REPLIED, ESTABLISHED),
+            (backend("PA", seq=501, ack=105, data=b"pong!"), REPLIED, ESTABLISHED),
+            (client("FA", seq=105, ack=506), FORWARDED, CLOSING),
+            (backend("PA", seq=506, ack=106, data=b"still talking"), REPLIED, CLOSING),
+            (client("A", seq=106, ack=519), FORWARDED, CLOSING),
+            (backend("FA", seq=519, ack=106), REPLIED, CLOSED),
+            (client("A", seq=106, ack=520), FORWARDED, CLOSED),
+            (client("S", seq=9000), FORWARDED, SYN),
+            (backend("SA", seq=7000, ack=9001), REPLIED, SYN_ACK),
+            (client("A", seq=9001, ack=7001), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=2, established=1),
+    ),
+    "the backend closes first": (
+        (
+            *HANDSHAKE,
+            (backend("FPA", seq=501, ack=101, data=b"bye"), REPLIED, CLOSING),
+            (backend("FPA", seq=501, ack=101, data=b"bye"), REPLIED, CLOSING),
+            (client("FA", seq=101, ack=505), FORWARDED, CLOSED),
+            (backend("A", seq=505, ack=102), REPLIED, CLOSED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "sequence numbers wrap": (
+        (
+            (client("S", seq=0xFFFFFFFF), FORWARDED, SYN),
+            (backend("SA", seq=0xFFFFFFFF, ack=0), REPLIED, SYN_ACK),
+            (client("A", seq=0, ack=0), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "ECN is set up in passing": (
+        (
+            (client("SEC", seq=100), FORWARDED, SYN),
+            (backend("SAE", seq=500, ack=101), REPLIED, SYN_ACK),
+            (client("AE", seq=101, ack=501), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a SYN sent again goes where the first one went": (
+        (
+            (repool(0),),
+            (client("S", seq=100), FORWARDED, SYN),
+            (repool(1),),
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+            (client("S", seq=100), FORWARDED, SYN_ACK),
+        ),
+        After(half_open=1),
+    ),
+    "a SYN with another number is another connection": (
+        (
+            (repool(0),),
+            (client("S", seq=100), FORWARDED, SYN),
+            (repool(1),),
+            (client("S", seq=4000, to=1), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101, by=1), REPLIED, SYN),
+            (backend("SA", seq=500, ack=4001, by=1), REPLIED, SYN_ACK),
+        ),
+        After(half_open=1),
+    ),
+    "a SYN-ACK of another number is passed and not believed": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=100), REPLIED, SYN),
+            (backend("SA", seq=500, ack=102), REPLIED, SYN),
+            (client("A", seq=101, ack=501), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+    ),
+    "only the ACK of exactly the backend's number is believed": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (client("A", seq=101, ack=501), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+            (client("A", seq=101, ack=500), FORWARDED, SYN_ACK),
+            (client("A", seq=101, ack=502), FORWARDED, SYN_ACK),
+            (client("A", seq=100, ack=501), FORWARDED, SYN_ACK),
+            (client("A", seq=101 + 65536, ack=501), FORWARDED, SYN_ACK),
+            (client("P", seq=101, ack=501, data=b"no ACK flag"), FORWARDED, SYN_ACK),
+            (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "the bare ACK is lost, data completes the handshake": (
+        (
+            *HANDSHAKE[:2],
+            (client("PA", seq=101 + 1448, ack=501, data=b"second segment"), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a SYN-ACK from outside is nobody's word": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101, at=UPLINK_INGRESS), NOT_OURS, SYN),
+            (client("A", seq=101, ack=501), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+    ),
+    "a reply from outside is nobody's word": (
+        (
+            *HANDSHAKE,
+            (backend("RA", seq=501, ack=101, at=UPLINK_INGRESS), NOT_OURS, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "the backend refuses, the client tries again": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("RA", seq=0, ack=101), REPLIED, RESET),
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+        ),
+        After(half_open=1),
+    ),
+    "the client gives up within the handshake": (
+        (
+            *HANDSHAKE[:2],
+            (client("R", seq=101), FORWARDED, RESET),
+            (client("S", seq=7000), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+    ),
+    "the SYN-ACK comes again": (
+        (
+            *HANDSHAKE,
+            (backend("SA", seq=500, ack=101), REPLIED, ESTABLISHED),
+            (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a blind RST from the client's side costs nothing": (
+        (
+            *HANDSHAKE,
+            (client("R", seq=0xDEAD), FORWARDED, RESET),
+            (backend("A", seq=501, ack=101), REPLIED, RESET),
+            (client("PA", seq=101, ack=501, data=b"alive"), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a blind RST from the backend's side costs nothing": (
+        (
+            *HANDSHAKE,
+            (client("FA", seq=101, ack=501), FORWARDED, CLOSING),
+            (backend("R", seq=0xDEAD), REPLIED, RESET),
+            (client("A", seq=102, ack=501), FORWARDED, RESET),
+            (backend("PA", seq=501, ack=102, data=b"alive"), REPLIED, CLOSING),
+            (backend("FA", seq=506, ack=102), REPLIED, CLOSED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a new connection after an RST": (
+        (
+            *HANDSHAKE,
+            (backend("RA", seq=501, ack=101), REPLIED, RESET),
+            (client("S", seq=3000), FORWARDED, SYN),
+            (backend("SA", seq=4000, ack=3001), REPLIED, SYN_ACK),
+            (client("A", seq=3001, ack=4001), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=2, established=1),
+    ),
+    "a SYN on a live flow is for the backend to judge (RFC 5961 section 4)": (
+        (
+            *HANDSHAKE,
+            (client("S", seq=0xBEEF), FORWARDED, ESTABLISHED),
+            (backend("A", seq=501, ack=101), REPLIED, ESTABLISHED),
+            (client("FA", seq=101, ack=501), FORWARDED, CLOSING),
+            (client("S", seq=0xBEEF), FORWARDED, CLOSING),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a connection met in mid-stream is adopted when both ends go on": (
+        (
+            (client("PA", seq=5000, ack=6000, data=b"who knows me?"), FORWARDED, ADOPTED),
+            (client("PA", seq=5000, ack=6000, data=b"who knows me?"), FORWARDED, ADOPTED),
+            (backend("A", seq=6000, ack=5013), REPLIED, ADOPTED_BOTH),
+            (client("PA", seq=5013, ack=6000, data=b"thanks"), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a connection met in mid-stream that the backend does not know": (
+        (
+            (client("A", seq=5000, ack=6000), FORWARDED, ADOPTED),
+            (backend("R", seq=6000), REPLIED, RESET),
+            (client("A", seq=5000, ack=6000), FORWARDED, RESET),
+        ),
+        After(half_open=1),
+    ),
+    "a SYN is no middle of a stream": (
+        (
+            (client("A", seq=100, ack=1), FORWARDED, ADOPTED),
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+            (client("A", seq=101, ack=77), FORWARDED, SYN_ACK),
+        ),
+        After(half_open=1),
+    ),
+    "a SYN-ACK is no word about the middle of a stream": (
+        (
+            (client("A", seq=100, ack=1), FORWARDED, ADOPTED),
+            (backend("SA", seq=500, ack=101), REPLIED, ADOPTED),
+            (client("A", seq=101, ack=77), FORWARDED, ADOPTED),
+        ),
+        After(half_open=1),
+    ),
+    "an RST without a flow": (((client("R", seq=1), NO_FLOW, None), (client("RA", seq=1), NO_FLOW, None)), After()),
+    "a SYN-ACK without a flow": (((client("SA", seq=1, ack=1), NO_FLOW, None),), After()),
+    "a reply without a flow": (((backend("A", seq=1, ack=1), NOT_OURS, None),), After()),
+    "a handshake is forgotten after a minute": (
+        (
+            *HANDSHAKE[:2],
+            (wait(59),),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+            (wait(62),),
+            (backend("SA", seq=500, ack=101), NOT_OURS, None),
+            (client("S", seq=100), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+    ),
+    "half-open: half a pair counts as absent": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (forget("reply"),),
+            (client("S", seq=100), FORWARDED, SYN),
+            (forget("request"),),
+            (backend("SA", seq=500, ack=101), NOT_OURS, None),
+            (client("S", seq=100), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+    ),
+    "established: half a pair counts as absent, a SYN begins anew": (
+        (
+            *HANDSHAKE,
+            (forget("reply"),),
+            (client("S", seq=3000), FORWARDED, SYN),
+            (backend("SA", seq=4000, ack=3001), REPLIED, SYN_ACK),
+            (client("A", seq=3001, ack=4001), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=2, established=1),
+    ),
+    "established: a reply half left alone gives way": (
+        (
+            *HANDSHAKE,
+            (forget("request"),),
+            (backend("FA", seq=501, ack=101), NOT_OURS, None),
+            (client("S", seq=3000), FORWARDED, SYN),
+            (backend("SA", seq=4000, ack=3001), REPLIED, SYN_ACK),
+            (client("A", seq=3001, ack=4001), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=2, established=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_story(rig: Rig, net: Net, story: str) -> None:
+    rows, after = STORIES[story]
+    tell(rig, net, TCP, rows, after, port=SPLIT)
