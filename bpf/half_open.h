@@ -24,6 +24,9 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 	f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
 	if (!f)
 		return FLOW_IS_ABSENT;
+	/* From outside only requests, and replies that we asked for by SNAT: nobody else speaks for a backend. */
+	if (p->hook == HOOK_UPLINK_INGRESS && (f->flags & (FLOW_REPLY | FLOW_SNAT)) == FLOW_REPLY)
+		return FLOW_IS_ABSENT;
 	generation = f->generation;
 	twin = live_twin(TABLE_HALF_OPEN, family, &p->tuple, f, &scratch->twin);
 	if (!twin) {
