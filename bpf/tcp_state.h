@@ -4,7 +4,7 @@
  *
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
  *   SYN --backend's SYN-ACK of exactly ISN+1--> SYN_ACK --client's ACK of exactly the backend's ISN+1--> established
- *   ADOPTED (met in mid-stream) --backend answers, not RST--> ADOPTED_BOTH --client goes on--> established
+ *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH --client goes on--> established
  * Established (never evicted):
  *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
  *   RST: RESET, a short rest and not removal, since a blind RST (RFC 5961) must not cost the flow: when the sender of
@@ -46,7 +46,8 @@ static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow
 		return STEP_PASS;
 	}
 	if (f->state == FLOW_ADOPTED) {
-		set_state(f, twin, FLOW_ADOPTED_BOTH);
+		if (!(tcp_flags & TCP_SYN)) /* a SYN-ACK: it knows no connection, it was asked for one */
+			set_state(f, twin, FLOW_ADOPTED_BOTH);
 		return STEP_PASS;
 	}
 	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && ack == twin->isn + 1) {
@@ -60,7 +61,7 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 						       __u32 ack)
 {
 	if (is_first_syn(tcp_flags))
-		return seq == f->isn && f->state != FLOW_RESET ? STEP_PASS : STEP_REOPEN;
+		return seq == f->isn && (f->state == FLOW_SYN || f->state == FLOW_SYN_ACK) ? STEP_PASS : STEP_REOPEN;
 	if (tcp_flags & TCP_RST) {
 		set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
