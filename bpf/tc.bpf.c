@@ -61,15 +61,13 @@ VERIFIED_ONCE int begin(struct __sk_buff *skb, int family)
 	if (!gateway)
 		return VERDICT_NOT_OURS;
 	p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
+	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return p->node_address ? VERDICT_NOT_OURS : DROP_NO_FLOW;
 	listener = listener_of(family, &p->tuple);
 	if (listener)
 		return offer(skb, p, family, listener);
-	if (p->node_address)
-		return VERDICT_NOT_OURS;
-	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		return DROP_NO_FLOW;
-	return refuse(skb, p, family);
+	return p->node_address ? VERDICT_NOT_OURS : (int)refuse(skb, p, family);
 }
 
 /* IP, but neither TCP nor UDP with ports. */
