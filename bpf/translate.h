@@ -26,8 +26,11 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 	key = &scratch->twin;
 	twin_key(family, &p->tuple, f, key);
 	twin = flow_lookup(TABLE_TCP, family, key);
-	if (!twin || twin->generation != f->generation)
+	if (!twin || twin->generation != f->generation) {
+		/* Away with it: as long as it stands here, packets without flags would be carried by it. */
+		half_remove(TABLE_TCP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;
+	}
 	if (established_step(f, twin, p->tcp_flags) == STEP_REOPEN) {
 		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
 		return FLOW_IS_ABSENT;
