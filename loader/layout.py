@@ -56,9 +56,9 @@ def _walk(types: Sequence[BtfType], type_id: int, path: str, at: int) -> Iterato
             yield Field(path, at, 8, "pointer")
         case Array(element=element, length=length):
             size = size_of(types, element)
-            inner = tuple(_walk(types, element, f"{path}[]", 0))
-            for x in inner:
-                # An array of structs of arrays reads as path[].member; the count is part of the kind.
+            # Of an array of structs: path[].member, at its place in the first; the count is part of the kind.
+            of_structs = isinstance(resolved(types, element), Struct)
+            for x in _walk(types, element, f"{path}[]" if of_structs else path, 0):
                 yield Field(x.path, at + x.offset, length * size, f"{x.kind}[{length}]", x.numbers)
         case Struct(members=members) if not is_opaque(found):
             for m in members:

@@ -37,7 +37,9 @@ class MapType(enum.IntEnum):
     LRU_HASH = 9
     LRU_PERCPU_HASH = 10
     LPM_TRIE = 11
+    DEVMAP = 14
     QUEUE = 22
+    DEVMAP_HASH = 25
     RINGBUF = 27
 
 
@@ -103,7 +105,7 @@ class Map:
 
     # ---- one entry
 
-    def get(self, key: Value) -> Value | None:
+    def get(self, key: Value) -> Value:
         """The value at `key`, None if there is none."""
         octets = self.get_raw(self.key.pack(key))
         return None if octets is None else self._unpack(octets)
@@ -136,7 +138,7 @@ class Map:
         self._expect(value, self._width)
         self._check(lib().bpf_map_update_elem(self.fd, key, value, NOEXIST if create_only else ANY))
 
-    def pop(self) -> Value | None:
+    def pop(self) -> Value:
         """The head of a queue, taken out of it; None if it is empty."""
         out = scratch(self._width)
         result = lib().bpf_map_lookup_and_delete_elem(self.fd, ffi.NULL, out)
@@ -172,6 +174,9 @@ class Map:
         """`set_many` of octets."""
         written, left = 0, iter(items)
         while chunk := list(itertools.islice(left, self._chunk)):
+            for key, value in chunk:
+                self._expect(key, self.key.size)
+                self._expect(value, self._width)
             done, number = batch.update(self.fd, [k for k, _ in chunk], [v for _, v in chunk])
             written += done
             if number:

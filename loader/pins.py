@@ -7,13 +7,16 @@ it; nothing is ever removed, resized or migrated here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loader.codec import Codec
 from loader.errors import Incompatible
 from loader.layout import difference
 from loader.maps import Map, MapType
+
+# Flags that the kernel adds by itself: BPF_F_RDONLY_PROG on device maps.
+_ADDED: Mapping[int, int] = {MapType.DEVMAP: 1 << 7, MapType.DEVMAP_HASH: 1 << 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class MapShape:
         yield "key size", self.key.size
         yield "value size", self.value.size
         yield "max_entries", self.max_entries
-        yield "flags", self.flags
+        yield "flags", self.flags & ~_ADDED.get(self.type, 0)
 
 
 def require_compatible(pinned: Map, wanted: MapShape) -> None:
