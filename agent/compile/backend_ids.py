@@ -8,8 +8,8 @@ Decides ids, generations and states. Rules:
   - wanted: ACTIVE. Not wanted any more: DRAINING while its address and port is some pool's endpoint, ABSENT when it
     is none's, GONE when it was ABSENT for the grace time (`Held.expired`) or when another pod serves at its address
     and port, FREE when no flow refers to it (`Held.unused`); GONE stays GONE until the id is used again.
-Must never free an ACTIVE id, nor take a stale `expired` for true once the endpoint is back.
-
+Must never free an ACTIVE id or pass it on (it is in slots until they are rewritten), nor take a stale
+`expired` for true once the endpoint is back.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def assigned(
             ids[key] = id_
             entries[id_] = _kept(rest.pop(id_), endpoint, _target(held, id_))
     entries |= _left_over(rest, held, endpoints)
-    blocked = {id_ for id_, entry in entries.items() if entry.state not in _REUSABLE} | carried
+    in_use = {id_ for id_, entry in entries.items() if entry.state not in _REUSABLE}
+    in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
+    blocked = in_use | in_slots | carried
     free = (id_ for id_ in count(BACKEND_FIRST) if id_ not in blocked)
     for key, _ in wanted:
         if key not in ids:

@@ -3,7 +3,6 @@
 Decides what is computed anew and what is taken over. Rules: pure; the same arguments in any order give equal images;
 a pool is computed only if its recipe changed; `recompile` equals `compile`. Must never depend on `previous` for
 anything but time: without it the image is the same.
-
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ Decides nothing; it is the vocabulary between `compile` and the data plane. Rule
 are `ipaddress` objects, ports are host order, a pool is POOL_SLOTS native-endian u32 backend ids, exactly as the
 kernel stores it. Must never import the loader: the numbers below repeat enums of bpf/abi.h, and a test compares
 them.
-
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ keys, whatever its name or Gateway; where keys were split or joined, the listene
 it; a new id is the smallest that nobody holds: neither a key in the kernel (a packet may be between the look-up of
 the listener and that of its pool) nor a backend that outlives its listener (its counters and names tell the
 listener). Must never give one id twice.
-
 """
 
 from __future__ import annotations

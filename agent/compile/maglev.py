@@ -13,7 +13,6 @@ prime number of slots.
     for N up to 100. Plain Maglev, whose turns all shift when one endpoint goes, moves 3.1 % for N = 100.
 Rules: names are hashed, never ids or positions; ties fall to the name that sorts first, so callers sort. Integers
 and correctly rounded divisions only: every node must build the same table. Must never know what the names stand for.
-
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ ref's endpoints of the other family do not count; a ref that has no READY endpoi
 keeps its slots as REJECT; a listener without refs, or with weights that are all 0, is all REJECT. A ref is named by
 its Service and port, so that the order of the backendRefs plays no part and a Service that comes into being finds
 its slots waiting. Must never look at ids before the shares are settled: hashing is over names and addresses.
-
 """
 
 from __future__ import annotations

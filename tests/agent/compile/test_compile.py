@@ -1,0 +1,217 @@
+"""What holds for any sequence of states: order plays no part, ids stay, and little by little equals from scratch."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from random import Random
+from typing import TypeVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.compile import BackendState, Held, ListenerKey, MapImage, compile, recompile
+from agent.compile.image import BACKEND_FIRST, BACKEND_REJECT, LISTENER_FIRST, POOL_FIRST, POOL_SLOTS
+from routes.plan import Endpoint, EndpointState, Listener, Plan, PoolRef, Protocol, WeightedRef
+
+K = TypeVar("K")
+V = TypeVar("V")
+Endpoints = Mapping[PoolRef, tuple[Endpoint, ...]]
+
+CASES = settings(max_examples=100, deadline=None)
+POOLS = [PoolRef("default", f"s{i}", 80, Protocol.TCP) for i in range(4)]
+ADDRESSES = [ip_address(x) for x in ("10.0.0.1", "10.0.0.2", "fd00::1")]
+FAR = [ip_address(x) for x in ("10.1.0.1", "10.1.0.2", "10.1.0.3", "fd00:1::1", "fd00:1::2")]
+
+endpoint = st.builds(
+    Endpoint,
+    address=st.sampled_from(FAR),
+    port=st.just(8080),
+    state=st.sampled_from(EndpointState),
+    target=st.sampled_from(["", "pod-a", "pod-b"]),
+)
+members = st.lists(endpoint, max_size=4, unique_by=lambda x: x.address).map(tuple)
+all_endpoints = st.fixed_dictionaries(dict.fromkeys(POOLS, members))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    places = draw(
+        st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from([80, 81])), min_size=1, max_size=4, unique=True)
+    )
+    grouped: dict[tuple[int, int], list[tuple[int, object]]] = {}
+    for address, port in places:
+        grouped.setdefault((port, draw(st.integers(0, 1))), []).append((address.version, address))
+    listeners = []
+    for (port, half), found in grouped.items():
+        refs = draw(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([*POOLS, None])), max_size=3))
+        backends = tuple(
+            WeightedRef(i, weight, pool, str(pool or "bad"), "" if pool else "bad")
+            for i, (weight, pool) in enumerate(refs)
+        )
+        addresses = tuple(a for _, a in sorted(found, key=lambda x: (x[0], str(x[1]))))
+        listeners.append(
+            Listener("default/gw", f"p{port}-{half}", addresses, port, Protocol.TCP, "default/r", "TCPRoute", backends)  # type: ignore[arg-type]
+        )
+    listeners.sort(key=lambda x: x.name)
+    known = sorted({a for x in listeners for a in x.addresses}, key=lambda x: (x.version, int(x)))
+    return Plan(tuple(listeners), tuple(known))
+
+
+def held_after(image: MapImage) -> Held:
+    """What the kernel holds once an image was applied."""
+    return Held(image.listeners, image.backends, names=image.names)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Held:
+    """What the kernel holds after some states."""
+    held = Held()
+    for _ in range(draw(st.integers(0, 3))):
+        ids = st.frozensets(st.integers(BACKEND_FIRST, BACKEND_FIRST + 9), max_size=3)
+        image = compile(draw(plans()), draw(all_endpoints), replace(held, expired=draw(ids), unused=draw(ids)))
+        held = held_after(image)
+    return held
+
+
+def shuffled(random: Random, mapping: Mapping[K, V]) -> dict[K, V]:
+    items = list(mapping.items())
+    random.shuffle(items)
+    return dict(items)
+
+
+@CASES
+@given(plans(), all_endpoints, histories(), st.randoms(use_true_random=False))
+def test_order_plays_no_part(plan: Plan, endpoints: Endpoints, held: Held, random: Random) -> None:
+    mixed = {pool: tuple(random.sample(found, len(found))) for pool, found in shuffled(random, endpoints).items()}
+    mixed_held = replace(held, listeners=shuffled(random, held.listeners), backends=shuffled(random, held.backends))
+    assert compile(plan, mixed, mixed_held) == compile(plan, endpoints, held)
+
+
+@CASES
+@given(plans(), all_endpoints, histories())
+def test_compiling_again_changes_nothing(plan: Plan, endpoints: Endpoints, held: Held) -> None:
+    image = compile(plan, endpoints, held)
+    assert compile(plan, endpoints, held_after(image)) == image
+    assert compile(plan, endpoints, held_after(image), previous=image) == image
+
+
+@CASES
+@given(plans(), all_endpoints, histories(), st.lists(st.tuples(st.sampled_from(POOLS), members), max_size=3))
+def test_little_by_little_equals_from_scratch(
+    plan: Plan, endpoints: Endpoints, held: Held, changes: list[tuple[PoolRef, tuple[Endpoint, ...]]]
+) -> None:
+    image = compile(plan, endpoints, held)
+    for pool, found in changes:
+        endpoints = {**endpoints, pool: found}
+        held = held_after(image)
+        scratch = compile(plan, endpoints, held)
+        image = recompile(image, plan, endpoints, held, {pool})
+        assert image == scratch
+
+
+@CASES
+@given(plans(), all_endpoints, histories())
+def test_every_slot_leads_to_an_active_backend_of_its_listener_and_family(
+    plan: Plan, endpoints: Endpoints, held: Held
+) -> None:
+    image = compile(plan, endpoints, held)
+    used: set[int] = set()
+    for key, entry in image.listeners.items():
+        slots = Counter(array("I", image.pools[entry.pool_id]))
+        assert sum(slots.values()) == POOL_SLOTS
+        assert image.rejected[entry.pool_id] == slots.pop(BACKEND_REJECT, 0)
+        for id_ in slots:
+            backend = image.backends[id_]
+            assert backend.state is BackendState.ACTIVE
+            assert backend.listener_id == entry.listener_id
+            assert backend.address.version == key.address.version
+        used |= slots.keys()
+    assert used == {id_ for id_, x in image.backends.items() if x.state is BackendState.ACTIVE}
+
+
+@CASES
+@given(plans(), all_endpoints, histories())
+def test_ids_are_one_per_listener_and_one_per_pool(plan: Plan, endpoints: Endpoints, held: Held) -> None:
+    image = compile(plan, endpoints, held)
+    wanted = {ListenerKey(a, x.port, x.protocol): (x.name, a.version) for x in plan.listeners for a in x.addresses}
+    assert image.listeners.keys() == wanted.keys()
+    by_listener = {entry.listener_id: wanted[key][0] for key, entry in image.listeners.items()}
+    assert len(by_listener) == len(plan.listeners)
+    by_pool = {entry.pool_id: wanted[key] for key, entry in image.listeners.items()}
+    assert len(by_pool) == len(set(wanted.values()))
+    assert min(by_listener, default=LISTENER_FIRST) >= LISTENER_FIRST
+    assert min(by_pool, default=POOL_FIRST) >= POOL_FIRST
+    assert min(image.backends, default=BACKEND_FIRST) >= BACKEND_FIRST
+
+
+@CASES
+@given(plans(), all_endpoints, histories())
+def test_an_id_passes_on_only_with_a_greater_generation(plan: Plan, endpoints: Endpoints, held: Held) -> None:
+    image = compile(plan, endpoints, held)
+    assert image.backends.keys() >= held.backends.keys()
+    for id_, before in held.backends.items():
+        after = image.backends[id_]
+        same = (before.listener_id, before.address, before.port, before.ref) == (
+            after.listener_id,
+            after.address,
+            after.port,
+            after.ref,
+        )
+        if same and before.state not in (BackendState.FREE, BackendState.GONE):
+            assert after.generation in (before.generation, before.generation + 1)
+        elif after.state is BackendState.ACTIVE:
+            assert before.state is not BackendState.ACTIVE  # it would still be in slots
+            assert after.generation == before.generation + 1
+        else:
+            assert (after.generation, after.state) == (before.generation, before.state)
+
+
+@CASES
+@given(plans(), plans(), all_endpoints)
+def test_listeners_that_stay_keep_their_ids(before: Plan, after: Plan, endpoints: Endpoints) -> None:
+    first = compile(before, endpoints, Held())
+    second = compile(after, endpoints, held_after(first))
+    keys = {x.addresses: x for x in before.listeners}
+    for listener in after.listeners:
+        same = keys.get(listener.addresses)
+        if same is not None and same.port == listener.port:
+            for address in listener.addresses:
+                key = ListenerKey(address, listener.port, listener.protocol)
+                assert second.listeners[key] == first.listeners[key]
+
+
+@CASES
+@given(plans(), all_endpoints)
+def test_hashing_is_over_addresses_never_ids(plan: Plan, endpoints: Endpoints) -> None:
+    """Two nodes with different histories send a client to the same endpoint."""
+    taken = {
+        id_: replace(entry, listener_id=99, state=BackendState.ABSENT)
+        for id_, entry in compile(plan, endpoints, Held()).backends.items()
+    }
+    assert _destinations(compile(plan, endpoints, Held())) == _destinations(
+        compile(plan, endpoints, Held(backends=taken))
+    )
+
+
+def test_generations_count_from_one_and_wrap_past_zero() -> None:
+    pool = POOLS[0]
+    ref = WeightedRef(0, 1, pool, "default/s0:80")
+    listener = Listener("default/gw", "a", (ADDRESSES[0],), 80, Protocol.TCP, "default/r", "TCPRoute", (ref,))
+    plan = Plan((listener,), (ADDRESSES[0],))
+    endpoints = {pool: (Endpoint(FAR[0], 8080, EndpointState.READY),)}
+    first = compile(plan, endpoints, Held())
+    assert first.backends[BACKEND_FIRST].generation == 1
+    last = replace(first.backends[BACKEND_FIRST], generation=65535, state=BackendState.GONE)
+    again = compile(plan, endpoints, Held(first.listeners, {BACKEND_FIRST: last}))
+    assert again.backends[BACKEND_FIRST].generation == 1
+
+
+def _destinations(image: MapImage) -> dict[ListenerKey, list[object]]:
+    def destination(id_: int) -> object:
+        return image.backends[id_].address if id_ != BACKEND_REJECT else None
+
+    return {key: list(map(destination, array("I", image.pools[x.pool_id]))) for key, x in image.listeners.items()}
