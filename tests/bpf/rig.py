@@ -165,7 +165,7 @@ class Rig:
             o.LOCAL_EGRESS: world.device["penstock0"],
             o.POD_INGRESS: world.device["pod0"],
         }
-        self._before = self._read_verdicts()
+        self._before: list[tuple[int, int]] = []
         self._zero: dict[str, dict[int, Json]] = {}
         self._configure()
         self.reset()
@@ -224,6 +224,7 @@ class Rig:
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())
+        self._before = self._read_verdicts()
         self._zero = {name: self._sums(name) for name in ("listener_counts", "backend_counts")}
         self.checksums = Checksums.NONE
 
@@ -316,10 +317,21 @@ class Rig:
                 sums[index] = (sums[index][0] + packets, sums[index][1] + octets)
         return sums
 
-    def run(self, hook: int, frame: bytes, *, gso_size: int = 0, gso_segs: int = 0, mark: int = 0) -> Outcome:
-        """One packet through the program of the hook."""
+    def run(
+        self,
+        hook: int,
+        frame: bytes,
+        *,
+        gso_size: int = 0,
+        gso_segs: int = 0,
+        mark: int = 0,
+        checksums: Checksums | None = None,
+    ) -> Outcome:
+        """One packet through the program of the hook. `checksums`: other than the rig's."""
         context = SkBuff(ifindex=self.device(hook).ifindex, mark=mark, gso_size=gso_size, gso_segs=gso_segs)
-        result = self._programs[o.Hook(hook)].test_run(frame, ctx=bytes(context), flags=self.checksums.value)
+        result = self._programs[o.Hook(hook)].test_run(
+            frame, ctx=bytes(context), flags=(checksums or self.checksums).value
+        )
         after = self._read_verdicts()
         moved = [
             (i, now[0] - then[0], now[1] - then[1])
