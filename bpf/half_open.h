@@ -36,7 +36,9 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 	}
 	if (bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &tcp, sizeof(tcp)))
 		return FLOW_IS_ABSENT;
-	if (f->flags & FLOW_REPLY)
+	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, IPPROTO_TCP))
+		step = STEP_REOPEN; /* nobody to reset yet: another backend may finish the handshake */
+	else if (f->flags & FLOW_REPLY)
 		step = half_open_reply(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));
 	else
 		step = half_open_request(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));
