@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 import msgspec
-from rich import box
-from rich.table import Table
 
 from agent.cli.options import places
 from agent.cli.problems import told
 from agent.cli.screen import console
 from agent.cli.size import size
+from agent.cli.table import titled
 from agent.dataplane.flows import Endpoint, FlowRecord
 from agent.dataplane.view import View
 from agent.words import words
@@ -38,7 +37,7 @@ def flows(output: str, limit: int, pin_dir: Path, run_dir: Path, object_dir: Pat
                 name = names[flow.backend_id].name if flow.backend_id in names else ""
                 click.echo(msgspec.json.encode({**_plain(flow), "backend_name": name}))
             return
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = titled("Flows")
         for column in ("state", "client", "gateway", "backend", "name", "idle", "sent", "got"):
             table.add_column(column, overflow="fold")
         count = 0

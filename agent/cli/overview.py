@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,13 +17,13 @@ from agent.report import ObjectStatus, Report
 
 
 def overview(report: Report, *, running: bool, now: float) -> RenderableType:
-    """A few lines on the agent, everything that is wrong, and the gateways. `now` is seconds since the epoch."""
-    return Group(*_agent(report, running, now), *_trouble(report), gateways(report.objects))
+    """A few lines on the agent, and everything that is wrong. `now` is seconds since the epoch."""
+    return Group(*_agent(report, running, now), *_trouble(report))
 
 
 def gateways(objects: Sequence[ObjectStatus]) -> Table:
     """One line per Gateway and route."""
-    table = Table(title="Gateways and routes", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = titled("Gateways and routes")
     for name in ("object", "addresses", "conditions"):
         table.add_column(name, overflow="fold")
     for status in objects:

@@ -18,7 +18,7 @@ from agent import report as reports
 from agent.cli import table
 from agent.cli.exits import Exit, NotThere
 from agent.cli.options import places
-from agent.cli.overview import overview
+from agent.cli.overview import gateways, overview
 from agent.cli.problems import told
 from agent.cli.screen import console
 from agent.dataplane.view import View
@@ -44,8 +44,8 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
         if output == "json":
             click.echo(json.dumps(snapshot(report, now, running, time.time()), indent=2))
         else:
-            parts = Group(overview(report, running=running, now=time.time()), table.render(now))
-            console().print(parts)
+            head = overview(report, running=running, now=time.time())
+            console().print(Group(head, gateways(report.objects), table.render(now)))
         if report.applied.at is None:
             raise click.exceptions.Exit(Exit.FINDINGS)
 

@@ -28,13 +28,13 @@ def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterab
     """One table per Gateway: a line for each listener, and below it one for each backendRef of its route."""
     widest = max((len(name) for row in rows for name in (_name(row), *map(_name, row.backends))), default=0)
     for (gateway, addresses), own in itertools.groupby(rows, key=lambda x: (x.gateway, x.addresses)):
-        table = _table(f"Gateway {gateway} at {', '.join(addresses)}")
+        table = titled(f"Gateway {gateway} at {', '.join(addresses)}")
         table.add_column("listener, backend", no_wrap=True, min_width=widest)
-        for name in ("weight", "share", "seen", "connections", "packets", "bytes"):
+        for name in ("weight", "share", "seen", "connects", "packets", "bytes"):
             table.add_column(name, justify="right", no_wrap=True)
         if rates:
-            table.add_column("new/s", justify="right", no_wrap=True, min_width=6)
-            table.add_column("rate", justify="right", no_wrap=True, min_width=12)
+            table.add_column("new/s", justify="right", no_wrap=True)
+            table.add_column("rate", justify="right", no_wrap=True, min_width=10)
         table.add_column("route, endpoints", overflow="fold")
         for row in own:
             table.add_row(*_listener_line(row, rates), style="bold")
@@ -45,7 +45,7 @@ def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterab
 
 def verdicts(rows: Sequence[VerdictTraffic], *, rates: bool = False) -> Table:
     """What became of the packets, by hook; drops last."""
-    table = _table("Packets by hook and verdict")
+    table = titled("Packets by hook and verdict")
     table.add_column("hook", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("packets", justify="right")
@@ -62,7 +62,7 @@ def verdicts(rows: Sequence[VerdictTraffic], *, rates: bool = False) -> Table:
 
 def tables(traffic: Traffic) -> Table:
     """How full the kernel's tables are, and the memory they take."""
-    table = _table("Tables in the kernel")
+    table = titled("Tables in the kernel")
     table.add_column("table", no_wrap=True)
     for name in ("used", "room", "fill", "memory", "bytes/flow"):
         table.add_column(name, justify="right")
@@ -80,8 +80,9 @@ def tables(traffic: Traffic) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def titled(title: str) -> Table:
+    """An empty table in the style of all."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def _name(row: ListenerTraffic | BackendTraffic) -> str:

@@ -1,0 +1,55 @@
+"""Two reports in, lines for the log out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from agent.narrate import News, news
+from agent.report import AppliedReport, Report, SourceReport
+from agent.sources.base import SourceError
+
+BAD, WORSE = SourceError("a.yaml", 3, "Service x", "spec", "is bad"), SourceError("b.yaml", 0, "", "", "is a FIFO")
+SOURCE = SourceReport("folder x", True, 1.0)
+QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({}, {}, []),
+        (
+            {},
+            {"source": replace(SOURCE, errors=(BAD,))},
+            [News(logging.ERROR, "a.yaml:3: Service x: spec: is bad (the last good state goes on)")],
+        ),
+        ({"source": replace(SOURCE, errors=(BAD,))}, {"source": replace(SOURCE, errors=(BAD,))}, []),
+        (
+            {"source": replace(SOURCE, errors=(BAD,))},
+            {"source": replace(SOURCE, errors=(BAD, WORSE))},
+            [News(logging.ERROR, "b.yaml: is a FIFO (the last good state goes on)")],
+        ),
+        ({"source": replace(SOURCE, errors=(BAD, WORSE))}, {"source": replace(SOURCE, errors=(BAD,))}, []),
+        (
+            {"source": replace(SOURCE, errors=(BAD,))},
+            {},
+            [News(logging.INFO, "folder x can be read in full again")],
+        ),
+        ({}, {"refused": ("port taken",)}, [News(logging.WARNING, "port taken")]),
+        ({"refused": ("port taken",)}, {}, []),
+        ({}, {"notes": ("rp_filter is strict",)}, [News(logging.WARNING, "rp_filter is strict")]),
+        ({}, {"uplinks": ("eth0", "eth1")}, [News(logging.INFO, "uplinks: eth0, eth1")]),
+        ({"uplinks": ("eth0",)}, {}, [News(logging.INFO, "uplinks: none")]),
+        (
+            {},
+            {"applied": AppliedReport(2.0, 2.0, 0.25)},
+            [News(logging.INFO, "0 listeners are held by the kernel (applied and read back in 250 ms)")],
+        ),
+        ({}, {"applied": AppliedReport(1.0, 31.0, 0.25)}, []),  # read back once more
+        ({}, {"applied": AppliedReport(2.0, 2.0, 0.25, "table full")}, []),  # the loop has said so
+    ],
+)
+def test_only_what_is_new_is_told(before: dict[str, object], after: dict[str, object], lines: list[News]) -> None:
+    assert list(news(replace(QUIET, **before), replace(QUIET, **after))) == lines  # type: ignore[arg-type]

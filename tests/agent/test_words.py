@@ -1,0 +1,20 @@
+"""Names of bpf/abi.h in, words out."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.words import words
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("VERDICT_NOT_OURS", "not ours"),
+        ("DROP_TABLE_FULL", "drop table full"),
+        ("HOOK_UPLINK_INGRESS", "uplink ingress"),
+        ("FLOW_ESTABLISHED", "established"),
+    ],
+)
+def test_words(name: str, read: str) -> None:
+    assert words(name) == read
