@@ -8,11 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +17,21 @@ from pyroute2 import IPRoute
 from loader.objects import Object
 from loader.spec import ObjectSpec
 from tests.loader.hooks import HAS_TCX
+from tests.loader.objects import SAMPLE, compiled
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC_PRIVATE = 0x4000 | 0x40000
-SOURCES = Path(__file__).parent / "bpf"
-
-# A kernel without TCX has nothing that these could try.
-collect_ignore = [] if HAS_TCX else ["test_tcx.py"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A kernel without TCX has nothing that the tests of its links could try."""
+    if not HAS_TCX:
+        without = [x for x in items if x.path == Path(__file__).with_name("test_tcx.py")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [x for x in items if x not in without]
 
 
 def _checked(result: int) -> None:
@@ -46,25 +47,6 @@ def own_namespace(kind: str, flag: int) -> Iterator[None]:
             yield
         finally:
             _checked(_libc.setns(home.fileno(), flag))
-
-
-@pytest.fixture(scope="session")
-def compiled() -> Iterator[Callable[..., Path]]:
-    """compiled("sample", "GROWN") -> the object file of bpf/sample.bpf.c with macro GROWN; readable by everybody."""
-    place = Path(tempfile.mkdtemp(prefix="penstock-loader-"))
-    place.chmod(0o755)
-
-    def compile_once(name: str, *macros: str) -> Path:
-        made = place / "-".join([name, *macros])
-        made = made.with_suffix(".bpf.o")
-        if not made.exists():
-            command = ["clang-19", "-O2", "-g", "-target", "bpf", "-mcpu=v3"]
-            command += [f"-I/usr/include/{platform.machine()}-linux-gnu", *(f"-D{x}" for x in macros)]
-            subprocess.run([*command, "-c", SOURCES / f"{name}.bpf.c", "-o", made], check=True)
-        return made
-
-    yield compile_once
-    shutil.rmtree(place)
 
 
 @pytest.fixture
@@ -95,7 +77,7 @@ def netlink() -> Iterator[IPRoute]:
 
 
 @pytest.fixture
-def sample(compiled: Callable[..., Path], pin_dir: Path) -> Iterator[Object]:
+def sample(pin_dir: Path) -> Iterator[Object]:
     """bpf/sample.bpf.c, loaded."""
-    with Object.load(ObjectSpec(compiled("sample")), pin_dir) as loaded:
+    with Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir) as loaded:
         yield loaded

@@ -14,6 +14,7 @@ from loader.errors import InterfaceGone, NoBpffs
 from loader.objects import Object
 from loader.spec import ObjectSpec
 from tests.loader.hooks import ADDED, HAS_TCX, LOOPBACK, add_interface, counted, send
+from tests.loader.objects import SAMPLE, compiled
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 
@@ -41,11 +42,9 @@ def test_an_attached_program_sees_the_packets_of_its_direction(
 
 
 @both
-def test_attaching_again_replaces_the_program_in_place(
-    sample: Object, compiled: Callable[..., Path], pin_dir: Path, attach_by: Attach
-) -> None:
+def test_attaching_again_replaces_the_program_in_place(sample: Object, pin_dir: Path, attach_by: Attach) -> None:
     attach_by(sample.program("count_first"), LOOPBACK, INGRESS, pin_dir)
-    with Object.load(ObjectSpec(compiled("sample", "MORE_COLOURS")), pin_dir) as newer:
+    with Object.load(ObjectSpec(compiled(SAMPLE, "MORE_COLOURS")), pin_dir) as newer:
         replaced = attach_by(newer.program("count_first"), LOOPBACK, INGRESS, pin_dir)
         assert replaced.program_id == newer.program("count_first").id != sample.program("count_first").id
         assert attachments(pin_dir) == (replaced,)
@@ -54,10 +53,8 @@ def test_attaching_again_replaces_the_program_in_place(
 
 
 @both
-def test_what_is_attached_outlives_who_attached_it(
-    compiled: Callable[..., Path], pin_dir: Path, attach_by: Attach
-) -> None:
-    with Object.load(ObjectSpec(compiled("sample")), pin_dir) as first:
+def test_what_is_attached_outlives_who_attached_it(pin_dir: Path, attach_by: Attach) -> None:
+    with Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir) as first:
         attach_by(first.program("drop_all"), LOOPBACK, INGRESS, pin_dir)
     assert send(3) == 0
 

@@ -9,11 +9,12 @@ import pytest
 
 from loader.btf import Btf
 from loader.errors import LayoutError, LoaderError, UnknownName
+from tests.loader.objects import SAMPLE, compiled
 
 
 @pytest.fixture(scope="module")
-def btf(compiled: Callable[..., Path]) -> Btf:
-    return Btf.from_object_file(compiled("sample"))
+def btf() -> Btf:
+    return Btf.from_object_file(compiled(SAMPLE))
 
 
 def test_an_enum_is_a_python_enum_with_the_same_names_and_numbers(btf: Btf) -> None:

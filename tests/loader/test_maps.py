@@ -11,6 +11,7 @@ from loader.errors import EntryExists, LayoutError, LoaderError, MapFull
 from loader.maps import Map, MapType, possible_cpus
 from loader.objects import Object
 from loader.spec import ObjectSpec
+from tests.loader.objects import SAMPLE, compiled
 
 INNER = {"mac": b"\2\0\0\0\0\1", "mtu": 1500}
 
@@ -26,9 +27,9 @@ def table(sample: Object) -> Map:
 
 
 @pytest.fixture
-def large(compiled: Any, pin_dir: Path) -> Any:
+def large(pin_dir: Path) -> Any:
     """A hash with room for 20,000 records: more than one batch."""
-    with Object.load(ObjectSpec(compiled("sample"), max_entries={"table": 20_000}), pin_dir) as loaded:
+    with Object.load(ObjectSpec(compiled(SAMPLE), max_entries={"table": 20_000}), pin_dir) as loaded:
         yield loaded.map("table")
 
 

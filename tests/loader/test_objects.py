@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,24 @@ from loader.errors import (
 from loader.maps import Map
 from loader.objects import Object
 from loader.spec import ObjectSpec
+from tests.loader.objects import REFUSED, SAMPLE, compiled
 
 NOBODY = 65534
 FRAME = bytes(64)
 
-Compiled = Callable[..., Path]
+
+@pytest.fixture
+def readable(bpffs: Path) -> Path:
+    """The sample where everybody may read it."""
+    return Path(shutil.copy(compiled(SAMPLE), bpffs.parent))
 
 
 @pytest.fixture
-def nobody(bpffs: Path) -> Iterator[None]:
+def nobody(bpffs: Path, readable: Path) -> Iterator[None]:
     """The test runs without privileges, on a BPF filesystem that would let it write."""
-    for place in (bpffs, *bpffs.parents[:3]):
-        place.chmod(0o777 if place == bpffs else 0o755)
+    bpffs.chmod(0o777)
+    for place in (readable, *bpffs.parents[:3]):
+        place.chmod(0o755)
     os.seteuid(NOBODY)
     try:
         yield
@@ -58,28 +65,26 @@ def test_every_map_but_the_objects_own_is_pinned(sample: Object, pin_dir: Path) 
 @pytest.mark.parametrize(
     ("rodata", "told"), [({}, 41), ({"answer": 1000}, 999), ({"answer": 1000, "offset": -300}, 700)]
 )
-def test_settings_are_written_before_the_load(
-    compiled: Compiled, pin_dir: Path, rodata: dict[str, int], told: int
-) -> None:
-    with Object.load(ObjectSpec(compiled("sample"), rodata), pin_dir) as loaded:
+def test_settings_are_written_before_the_load(pin_dir: Path, rodata: dict[str, int], told: int) -> None:
+    with Object.load(ObjectSpec(compiled(SAMPLE), rodata), pin_dir) as loaded:
         assert loaded.program("tell_settings").test_run(FRAME).retval == told
 
 
-def test_maps_are_sized_before_the_load(compiled: Compiled, pin_dir: Path) -> None:
-    with Object.load(ObjectSpec(compiled("sample"), max_entries={"table": 77}), pin_dir) as loaded:
+def test_maps_are_sized_before_the_load(pin_dir: Path) -> None:
+    with Object.load(ObjectSpec(compiled(SAMPLE), max_entries={"table": 77}), pin_dir) as loaded:
         assert loaded.map("table").max_entries == 77
 
 
-def test_two_objects_share_the_maps_of_one_pin_directory(sample: Object, compiled: Compiled, pin_dir: Path) -> None:
+def test_two_objects_share_the_maps_of_one_pin_directory(sample: Object, pin_dir: Path) -> None:
     sample.map("counts").set(0, [5] * len(sample.map("counts").get(0)))
-    with Object.load(ObjectSpec(compiled("sample", "MORE_COLOURS")), pin_dir) as second:
+    with Object.load(ObjectSpec(compiled(SAMPLE, "MORE_COLOURS")), pin_dir) as second:
         assert second.map("counts").id == sample.map("counts").id
         second.program("count_first").test_run(FRAME)
     assert sum(sample.map("counts").get(0)) == 5 * len(sample.map("counts").get(0)) + 1
 
 
-def test_maps_outlive_the_object(compiled: Compiled, pin_dir: Path) -> None:
-    with Object.load(ObjectSpec(compiled("sample")), pin_dir) as first:
+def test_maps_outlive_the_object(pin_dir: Path) -> None:
+    with Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir) as first:
         first.map("pairs").set(1, {"ends": [{"mac": b"abcdef", "mtu": 9000}] * 2})
     with Map.open_pinned(pin_dir / "pairs") as pairs:
         assert pairs.get(1) == {"ends": [{"mac": b"abcdef", "mtu": 9000}] * 2}
@@ -96,32 +101,32 @@ def test_maps_outlive_the_object(compiled: Compiled, pin_dir: Path) -> None:
     ],
 )
 def test_pins_of_another_layout_are_refused_by_name_and_left_alone(
-    compiled: Compiled, pin_dir: Path, variant: str, sizes: dict[str, int], field: str
+    pin_dir: Path, variant: str, sizes: dict[str, int], field: str
 ) -> None:
-    Object.load(ObjectSpec(compiled("sample")), pin_dir).close()
+    Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir).close()
     before = map_ids(pin_dir)
     with pytest.raises(Incompatible) as refused:
-        Object.load(ObjectSpec(compiled("sample", variant), max_entries=sizes), pin_dir)
+        Object.load(ObjectSpec(compiled(SAMPLE, variant), max_entries=sizes), pin_dir)
     assert (refused.value.map, refused.value.field) == ("table", field)
     assert map_ids(pin_dir) == before
 
 
-def test_a_renamed_member_of_an_array_of_structs_is_found(sample: Object, compiled: Compiled, pin_dir: Path) -> None:
+def test_a_renamed_member_of_an_array_of_structs_is_found(sample: Object, pin_dir: Path) -> None:
     (pin_dir / "table").unlink()
     with pytest.raises(Incompatible, match=r"pairs: value\.ends\[\]\.size is absent, wanted u16\[2\] at 6"):
-        Object.load(ObjectSpec(compiled("sample", "RENAMED")), pin_dir)
+        Object.load(ObjectSpec(compiled(SAMPLE, "RENAMED")), pin_dir)
 
 
-def test_a_pin_that_is_no_map_is_refused(sample: Object, compiled: Compiled, pin_dir: Path) -> None:
+def test_a_pin_that_is_no_map_is_refused(sample: Object, pin_dir: Path) -> None:
     (pin_dir / "table").unlink()
     (pin_dir / "table").mkdir()
     with pytest.raises(LoaderError, match="table"):
-        Object.load(ObjectSpec(compiled("sample")), pin_dir)
+        Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir)
 
 
-def test_the_verifiers_refusal_keeps_its_whole_log_and_leaves_no_pin(compiled: Compiled, pin_dir: Path) -> None:
+def test_the_verifiers_refusal_keeps_its_whole_log_and_leaves_no_pin(pin_dir: Path) -> None:
     with pytest.raises(VerifierRejected) as refused:
-        Object.load(ObjectSpec(compiled("refused")), pin_dir)
+        Object.load(ObjectSpec(compiled(REFUSED)), pin_dir)
     assert refused.value.program == "reads_too_far"
     assert "invalid access to packet" in refused.value.log
     assert refused.value.summary
@@ -130,16 +135,16 @@ def test_the_verifiers_refusal_keeps_its_whole_log_and_leaves_no_pin(compiled: C
     assert os.listdir(pin_dir) == []
 
 
-def test_a_place_that_is_no_bpffs_is_refused_with_the_command_that_helps(compiled: Compiled, tmp_path: Path) -> None:
+def test_a_place_that_is_no_bpffs_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     with pytest.raises(NoBpffs, match=f"mount -t bpf bpf {tmp_path}/v1"):
-        Object.load(ObjectSpec(compiled("sample")), tmp_path / "v1")
+        Object.load(ObjectSpec(compiled(SAMPLE)), tmp_path / "v1")
     assert not (tmp_path / "v1").exists()
 
 
 @pytest.mark.usefixtures("nobody")
-def test_without_privileges_the_error_says_so(compiled: Compiled, bpffs: Path) -> None:
+def test_without_privileges_the_error_says_so(readable: Path, bpffs: Path) -> None:
     with pytest.raises(PermissionDenied, match="root"):
-        Object.load(ObjectSpec(compiled("sample")), bpffs / "v1")
+        Object.load(ObjectSpec(readable), bpffs / "v1")
 
 
 @pytest.mark.parametrize(
@@ -152,10 +157,10 @@ def test_without_privileges_the_error_says_so(compiled: Compiled, bpffs: Path) -
     ],
 )
 def test_a_wrong_spec_is_refused(
-    compiled: Compiled, pin_dir: Path, rodata: dict[str, int], sizes: dict[str, int], error: type[Exception]
+    pin_dir: Path, rodata: dict[str, int], sizes: dict[str, int], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        Object.load(ObjectSpec(compiled("sample"), rodata, sizes), pin_dir)
+        Object.load(ObjectSpec(compiled(SAMPLE), rodata, sizes), pin_dir)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no ELF file"])
@@ -174,12 +179,12 @@ def test_unknown_names_are_named(sample: Object) -> None:
         sample.map("nobody")
 
 
-def test_closing_gives_every_fd_back(compiled: Compiled, pin_dir: Path) -> None:
-    Object.load(ObjectSpec(compiled("sample")), pin_dir).close()  # what is opened once and kept is open now
+def test_closing_gives_every_fd_back(pin_dir: Path) -> None:
+    Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir).close()  # what is opened once and kept is open now
     before = os.listdir("/proc/self/fd")
-    with Object.load(ObjectSpec(compiled("sample")), pin_dir):
+    with Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir):
         pass
     for variant in ("RENUMBERED", "GROWN"):
         with pytest.raises(Incompatible):
-            Object.load(ObjectSpec(compiled("sample", variant)), pin_dir)
+            Object.load(ObjectSpec(compiled(SAMPLE, variant)), pin_dir)
     assert os.listdir("/proc/self/fd") == before
