@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.findings import findings
+from agent.cli.table import titled
 from agent.report import ObjectStatus, Report
 
 
