@@ -25,14 +25,14 @@ VERIFIED_ONCE int answer_echo(struct __sk_buff *skb, struct packet *p, int famil
 		return DROP_INTERNAL;
 	if (!may_reply())
 		return DROP_RATE_LIMITED;
-	if (data + ETH_HLEN + sizeof(struct ipv6hdr) > end)
+	if (data + ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) > end)
 		return DROP_MALFORMED;
 	__builtin_memcpy(mac, eth->h_dest, 6);
 	__builtin_memcpy(eth->h_dest, eth->h_source, 6);
 	__builtin_memcpy(eth->h_source, mac, 6);
 	if (family == AF_INET) {
 		struct iphdr *ip = data + ETH_HLEN;
-		__u32 hops = difference(bpf_htons(ip->ttl << 8), bpf_htons(REPLY_TTL << 8));
+		__u32 hops = fold32(difference(bpf_htons(ip->ttl << 8), bpf_htons(REPLY_TTL << 8)));
 
 		ip->saddr = WORD(p->tuple.v4.daddr, 0);
 		ip->daddr = WORD(p->tuple.v4.saddr, 0);

@@ -40,7 +40,8 @@ class Gateway:
         self.delivery = delivery
         self.options = options
         self.agent: Process | None = None
-        self._places: tuple[Argument, ...] = ("--pin-dir", lab.pins, "--run-dir", lab.directory / "run")
+        self.pins = lab.pins / "gateway"
+        self._places: tuple[Argument, ...] = ("--pin-dir", self.pins, "--run-dir", lab.directory / "run")
 
     def __enter__(self) -> Gateway:
         try:

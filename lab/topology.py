@@ -92,6 +92,7 @@ class Lab:
             sweep(self.name)
             stack.callback(sweep, self.name)
             self.directory.mkdir()
+            self.pins.mkdir()
             self._build()
             self._stack = stack.pop_all()
         return self

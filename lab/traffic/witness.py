@@ -91,29 +91,23 @@ class _Stream(socketserver.BaseRequestHandler):
         print(json.dumps(report), flush=True)
 
 
-def _answer_datagrams(name: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as endpoint:
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        endpoint.bind(("::", port))
-        while True:
-            payload, peer = endpoint.recvfrom(65_535)
-            # A client that closed its socket answers with ICMP; that is its business.
-            with contextlib.suppress(ConnectionRefusedError):
-                endpoint.sendto(_who(name, peer) + payload, peer)
+def _answer_datagrams(name: str, endpoint: socket.socket) -> None:
+    while True:
+        payload, peer = endpoint.recvfrom(65_535)
+        # A client that closed its socket answers with ICMP; that is its business.
+        with contextlib.suppress(ConnectionRefusedError):
+            endpoint.sendto(_who(name, peer) + payload, peer)
 
 
 def main(name: str, port: int) -> None:
-    """Serve until killed."""
-    tasks = (
-        _Server(name, port, _Ask).serve_forever,
-        _Server(name, port + 1, _Stream).serve_forever,
-        lambda: _answer_datagrams(name, port),
-    )
-    threads = [threading.Thread(target=task) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Serve until killed. The UDP port is there before the TCP ports are, which is what others look for."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as endpoint:
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        endpoint.bind(("::", port))
+        servers = [_Server(name, port, _Ask), _Server(name, port + 1, _Stream)]
+        for server in servers:
+            threading.Thread(target=server.serve_forever).start()
+        _answer_datagrams(name, endpoint)
 
 
 if __name__ == "__main__":

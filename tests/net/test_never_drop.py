@@ -137,7 +137,7 @@ def test_an_agent_that_is_killed_and_stays_dead_costs_nothing(gateway: Gateway, 
         new_flows_are_served(gateway, {"a": 70, "b": 30})
 
         def forgotten() -> bool:
-            return f":{client[1]} " not in gateway.command("flows").stdout
+            return f'"port":{client[1]}' not in gateway.command("flows", "-o", "json", "--limit", "100000").stdout
 
         until(forgotten, "an idle flow is forgotten although no agent runs", patience=60, every=0.5)
     gateway.start()
@@ -190,7 +190,7 @@ def test_being_killed_in_the_midst_of_changes_costs_nothing(gateway: Gateway, tr
 def test_the_measure_notices_when_what_is_pinned_goes(gateway: Gateway, traffic: Traffic) -> None:
     """What the other tests would see if the agent took its programs with it."""
     gateway.kill()
-    shutil.rmtree(gateway.lab.pins)
+    shutil.rmtree(gateway.pins)
     assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
     moved = traffic.octets()
     assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
