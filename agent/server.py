@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLIENT_TIMEOUT = 10.0  # seconds
+CLOSES_WITHIN = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class StatusServer:
         kind = type("_Bound", (_Server,), {"address_family": socket.AF_INET6 if v6 else socket.AF_INET})
         self._server: WSGIServer = kind((host, port), _Handler)
         self._server.set_app(self._answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(CLOSES_WITHIN,), name="http", daemon=True
+        )
         self._thread.start()
 
     @property

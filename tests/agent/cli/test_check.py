@@ -1,0 +1,86 @@
+"""Folders in; lines and the exit code out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agent.cli.main import main
+from tests.agent.objects import GATEWAY, endpoint_slice, route, service, text
+
+QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
+
+
+def check(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["check", str(folder), *options], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("manifests", "lines"),
+    [
+        ((GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1"), endpoint_slice("a", "fd00::1")), []),
+        ((), ["warning: nothing is served: there is no Gateway of ours with an address and a valid listener"]),
+        (
+            (GATEWAY,),
+            ["warning: Gateway default/edge listener web: no route is attached, every connection is rejected"],
+        ),
+        (
+            (GATEWAY, route(a=1)),
+            ["warning: TCPRoute default/web parent edge: ResolvedRefs=False (BackendNotFound): "],
+        ),
+        (
+            (GATEWAY, route(a=1, b=0), service("a"), service("b")),
+            [
+                "warning: Gateway default/edge listener web: backend default/a:80 has no ready endpoint, "
+                "its share of connections is rejected"
+            ],
+        ),
+        (
+            (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1", "127.0.0.1")),
+            ["warning: default/a:80/TCP: endpoint 127.0.0.1 port 8080 is refused: "],
+        ),
+        (
+            (
+                GATEWAY.replace("TCP}", "TCP}, {name: no, port: 81, protocol: SCTP}"),
+                route(a=1),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1"),
+            ),
+            ["warning: Gateway default/edge listener no: Accepted=False (UnsupportedProtocol): "],
+        ),
+    ],
+    ids=["good", "nothing", "no route", "no Service", "no endpoint", "refused endpoint", "listener"],
+)
+def test_warnings(tmp_path: Path, manifests: tuple[str, ...], lines: list[str]) -> None:
+    (tmp_path / "all.yaml").write_text(text(*manifests))
+    result = check(tmp_path)
+    said = [x for x in result.stderr.splitlines() if "Programmed" not in x]
+    assert [line.startswith(start) for line, start in zip(said, lines, strict=True)] == [True] * len(lines), said
+    assert result.exit_code == 0
+    assert check(tmp_path, "--strict").exit_code == (1 if lines else 0)
+
+
+def test_errors_name_file_line_object_and_field(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text(GATEWAY, route(a=-1), service("a")))
+    (tmp_path / "b.yaml").write_text("kind: [\n")
+    (tmp_path / "c.yaml").write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n")
+    result = check(tmp_path)
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"error: {tmp_path}/a.yaml:")
+    assert "TCPRoute web: spec.rules[0].backendRefs[0].weight: expected `int` >= 0" in lines[0]
+    assert lines[1].startswith(f"error: {tmp_path}/b.yaml:2: while parsing")
+    assert lines[-1].startswith(f"note: {tmp_path}/c.yaml:1: Deployment")
+    assert result.exit_code == 1
+    assert result.stdout == "0 objects, 0 listeners, 2 errors, 1 warnings\n"
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_command_line(tmp_path: Path) -> None:
+    result = check(tmp_path / "nowhere")
+    assert (result.exit_code, "does not exist" in result.stderr) == (2, True)
+
+
+def test_the_quickstart_is_flawless() -> None:
+    result = check(QUICKSTART, "--strict")
+    assert (result.exit_code, result.stderr) == (0, "")
