@@ -12,13 +12,11 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from agent.server import Answer, StatusServer
 
-
-def pages() -> dict[str, Answer]:
-    return {
-        "/good": Answer(True, b"fine\n"),
-        "/bad": Answer(False, b"not yet\n"),
-        "/json": Answer(True, b"{}", "application/json"),
-    }
+PAGES = {
+    "/good": lambda: Answer(True, b"fine\n"),
+    "/bad": lambda: Answer(False, b"not yet\n"),
+    "/json": lambda: Answer(True, b"{}", "application/json"),
+}
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
