@@ -25,6 +25,7 @@ from agent.dataplane.flows import FlowRecord, backends_in_use, read_flows
 from agent.dataplane.guards import NodeFacts, Refusals, admit
 from agent.dataplane.hooks import Hooks
 from agent.dataplane.interfaces import Interfaces, Wiring
+from agent.dataplane.links import read_links
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Memory, recall, remember
 from agent.dataplane.objects import load, start_ageing
@@ -35,6 +36,8 @@ from agent.dataplane.usage import TableUse, UsageMeter
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Settings
 from loader import bpffs
+from loader.objects import Object
+from routes.plan import Address
 
 
 class Dataplane:
@@ -64,15 +67,14 @@ class Dataplane:
         with contextlib.ExitStack() as stack:
             stack.callback(AgentLock.take(settings.run_dir).release)
             netlink = stack.enter_context(IPRoute(strict_check=True))
-            own = own_interface.ensure(netlink)
-            programs, ageing = load(settings, own.index)
+            programs, ageing, local_ifindex = _load(netlink, settings)
             stack.callback(programs.close)
             stack.callback(ageing.close)
             start_ageing(ageing)
             tables = stack.enter_context(Tables.open(settings.pin_dir, settings.object_dir))
             name_verdicts(tables)
             hooks = Hooks(programs.programs, tables)
-            interfaces = Interfaces(netlink, settings, hooks, own.index)
+            interfaces = Interfaces(netlink, settings, hooks, local_ifindex)
             return cls(settings, netlink, tables, interfaces, stack.pop_all())
 
     def held(self, *, expired: frozenset[int] = frozenset(), scan: bool = False) -> Held:
@@ -91,6 +93,10 @@ class Dataplane:
             node_addresses=node_addresses(self._netlink),
             names=self._memory.names,
         )
+
+    def node_addresses(self) -> frozenset[Address]:
+        """The node's own addresses, as in `held` but at the price of one netlink dump."""
+        return node_addresses(self._netlink)
 
     def apply(self, image: MapImage) -> Applied:
         """Write what of `image` the guards let through. Raises TableFull with nothing written, LoaderError, OSError."""
@@ -149,3 +155,15 @@ class Dataplane:
         if memory != self._memory:
             remember(memory, self._settings.run_dir)
             self._memory = memory
+
+
+def _load(netlink: IPRoute, settings: Settings) -> tuple[Object, Object, int]:
+    """The programs need our own interface first; if they cannot be loaded, one made for them goes again."""
+    adopted = own_interface.find(read_links(netlink)) is not None
+    own = own_interface.ensure(netlink)
+    try:
+        return *load(settings, own.index), own.index
+    except BaseException:
+        if not adopted:
+            own_interface.remove(netlink)
+        raise

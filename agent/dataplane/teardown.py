@@ -8,7 +8,7 @@ Refused while an agent runs, for it would put everything back. Must never: touch
 
 from __future__ import annotations
 
-import contextlib
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,22 @@ def down(pin_dir: Path, run_dir: Path) -> Removed:
             reconcile_memberships((), (), recall(run_dir).memberships)
             interface = own_interface.remove(netlink)
         pins = sum(_remove_tree(x) for x in layouts)
-        with contextlib.suppress(FileNotFoundError):
-            pin_dir.rmdir()
         forget(run_dir)
     finally:
         lock.discard()
-    with contextlib.suppress(OSError):  # somebody else's files are in it
-        run_dir.rmdir()
+    for folder in (pin_dir, run_dir):
+        _remove_if_empty(folder)
     return Removed(hooks, routes, pins, interface)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # what somebody else put there stays
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def _unhook(pins: Path) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +35,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _checked(result: int) -> None:
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _enter_mounts(fd: int) -> None:
+    """setns(2) wants a file-system context of one thread only; one that was joined lets go of it a moment later."""
+    deadline = time.monotonic() + 5
+    while _libc.setns(fd, CLONE_NEWNS) != 0:
+        if ctypes.get_errno() != errno.EINVAL or time.monotonic() > deadline:
+            _checked(-1)
 
 
 class Node:
@@ -104,7 +114,7 @@ def bpffs(tmp_path: Path) -> Iterator[Path]:
             _checked(_libc.mount(b"bpf", os.fsencode(place), b"bpf", 0, None))
             yield place
         finally:
-            _checked(_libc.setns(home.fileno(), CLONE_NEWNS))
+            _enter_mounts(home.fileno())
             os.chdir(here)
 
 

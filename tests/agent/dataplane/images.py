@@ -19,7 +19,7 @@ from agent.compile.image import (
 )
 from routes.plan import Address, Protocol
 
-GATEWAY, GATEWAY6 = ip_address("10.9.0.1"), ip_address("fd00:9::1")
+GATEWAY, GATEWAY6 = ip_address("10.9.0.1"), ip_address("fd00:9::99")
 BACKEND, BACKEND6 = ip_address("10.1.0.5"), ip_address("fd00:1::5")
 
 

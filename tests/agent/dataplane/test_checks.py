@@ -1,0 +1,77 @@
+"""What stops an agent, and what it only says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from agent.dataplane import checks
+from agent.settings import Delivery
+
+NOBODY = 65534
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_fit_node_has_no_faults_and_no_notes(node) -> None:
+    assert list(checks.faults()) == []
+    assert list(checks.notes(Delivery.STACK, ())) == []
+
+
+def test_without_root(node) -> None:
+    with unprivileged():
+        (fault,) = checks.faults()
+    assert fault.startswith("not root")
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6", "fault", "note"),
+    [
+        (1, 1, None, None),
+        (0, 0, "forwarding is off", "net.ipv4.ip_forward is 0"),
+        (0, 1, None, "net.ipv4.ip_forward is 0"),
+        (1, 0, None, "net.ipv6.conf.all.forwarding is 0"),
+    ],
+)
+def test_forwarding(node, v4: int, v6: int, fault: str | None, note: str | None) -> None:
+    node.sysctl("ipv4/ip_forward", v4)
+    node.sysctl("ipv6/conf/all/forwarding", v6)
+    assert [fault in x for x in checks.faults()] == ([True] if fault else [])
+    said = list(checks.notes(Delivery.STACK, ()))
+    assert any(note in x for x in said) if note else said == []
+
+
+def test_ipv6_switched_off(node) -> None:
+    node.sysctl("ipv6/conf/all/disable_ipv6", 1)
+    assert list(checks.faults()) == []
+    (said,) = checks.notes(Delivery.STACK, ())
+    assert said == "IPv6 is disabled on this node: IPv6 gateway addresses are skipped"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "here", "delivery", "said"),
+    [
+        (0, 0, Delivery.STACK, False),
+        (0, 1, Delivery.STACK, True),
+        (1, 0, Delivery.STACK, True),
+        (1, 2, Delivery.STACK, False),  # the larger of the two counts, and 2 is loose
+        (2, 1, Delivery.STACK, False),
+        (1, 1, Delivery.REDIRECT, False),
+    ],
+)
+def test_strict_reverse_path(node, everywhere: int, here: int, delivery: Delivery, said: bool) -> None:
+    node.add_veth("eth0")
+    node.sysctl("ipv4/conf/all/rp_filter", everywhere)
+    node.sysctl("ipv4/conf/eth0/rp_filter", here)
+    notes = list(checks.notes(delivery, ("eth0",)))
+    assert [x.startswith("rp_filter is strict on eth0") for x in notes] == ([True] if said else [])

@@ -1,0 +1,175 @@
+"""The agent's handle: opened, killed, opened again, refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from agent.compile.image import BackendName, BackendState, ListenerKey, ListenerName, Names
+from agent.dataplane import Dataplane, View
+from agent.dataplane.errors import AlreadyRunning, NodeUnfit, NotInstalled, PinsOfAnother
+from agent.settings import Settings
+from loader.attach import attachments
+from loader.errors import NoBpffs
+from routes.plan import Protocol
+
+from .images import GATEWAY, backend, make_image, pool
+from .packets import CLIENT, datagram
+
+NAMES = Names(
+    {1: ListenerName("default/edge", "web", 80, Protocol.TCP, "default/web", "TCPRoute")},
+    {2: BackendName("default/web", 1, 1.0, "Pod default/web-0")},
+)
+IMAGE = make_image(names=NAMES)
+
+AGENT = """
+import sys
+from pathlib import Path
+from agent.dataplane import Dataplane
+from agent.settings import Settings, TableSizes
+sys.path.insert(0, sys.argv[3])
+from dataplane.images import make_image
+sizes = TableSizes(tcp_flows=1024, half_open=1024, udp_flows=1024, max_gateways=8, max_listeners=8, max_pools=8,
+                   max_backends=64, max_interfaces=16)
+pins, run = Path(sys.argv[1]), Path(sys.argv[2])
+dataplane = Dataplane.open(Settings(uplinks=("eth0",), tables=sizes, pin_dir=pins, run_dir=run))
+dataplane.apply(make_image())
+dataplane.reconcile_interfaces(make_image())
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def eth0(node) -> int:
+    return node.add_veth("eth0", "10.220.0.1/24")
+
+
+def test_an_image_is_applied_read_back_and_remembered(settings: Settings) -> None:
+    with Dataplane.open(settings) as opened:
+        assert not opened.matches(IMAGE)
+        assert opened.differences(IMAGE)
+        applied = opened.apply(IMAGE)
+        assert (applied.gateways, applied.listeners, applied.pools, applied.backends) == (1, 2, 1, 1)
+        assert opened.matches(IMAGE)
+        assert opened.differences(IMAGE) == ()
+        held = opened.held()
+    assert held.listeners == IMAGE.listeners
+    assert held.backends == IMAGE.backends
+    assert held.names == NAMES
+    assert ip_address("10.220.0.1") in held.node_addresses
+    with View.open(settings.pin_dir, settings.run_dir, settings.object_dir) as view:
+        assert view.names() == NAMES
+
+
+def test_an_agent_that_starts_again_finds_everything(settings: Settings) -> None:
+    for first in (True, False):
+        with Dataplane.open(settings) as opened:
+            assert opened.matches(IMAGE) is not first
+            assert opened.held().names == (Names() if first else NAMES)
+            opened.apply(IMAGE)
+            opened.reconcile_interfaces(IMAGE)
+
+
+def test_an_agent_that_is_killed_leaves_packets_flowing(node, settings: Settings) -> None:
+    paths = [settings.pin_dir, settings.run_dir, Path(__file__).parents[1]]
+    command = [sys.executable, "-c", AGENT, *map(str, paths)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "ready\n"
+        with pytest.raises(AlreadyRunning, match=f"pid {agent.pid}"):
+            Dataplane.open(settings)
+        agent.send_signal(signal.SIGKILL)
+    before = attachments(settings.pin_dir / "v1")
+    assert len(before) == 3
+    with Dataplane.open(settings) as opened:
+        assert opened.matches(make_image())
+        opened.reconcile_interfaces(make_image())
+    after = attachments(settings.pin_dir / "v1")
+    assert {(x.program, x.ifindex) for x in after} == {(x.program, x.ifindex) for x in before}
+    assert all(x.alive for x in after)
+    assert {x.program_id for x in after}.isdisjoint(x.program_id for x in before)  # replaced in place
+
+
+def test_a_node_that_is_unfit_is_left_as_it_is(node, settings: Settings) -> None:
+    node.sysctl("ipv4/ip_forward", 0)
+    node.sysctl("ipv6/conf/all/forwarding", 0)
+    with pytest.raises(NodeUnfit, match="forwarding is off"):
+        Dataplane.open(settings)
+    assert "penstock0" not in node.links()
+    assert not settings.run_dir.exists()
+
+
+def test_a_load_that_fails_leaves_no_interface_behind(node, settings: Settings) -> None:
+    (settings.pin_dir / "v2").mkdir(parents=True)
+    with pytest.raises(PinsOfAnother):
+        Dataplane.open(settings)
+    assert "penstock0" not in node.links()
+
+
+def test_without_a_bpf_file_system(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(NoBpffs, match="mount -t bpf"):
+        Dataplane.open(replace(settings, pin_dir=tmp_path / "pins"))
+
+
+def test_looking_where_nothing_is(settings: Settings) -> None:
+    with pytest.raises(NotInstalled, match="no agent has run on this node"):
+        View.open(settings.pin_dir, settings.run_dir, settings.object_dir)
+
+
+def test_a_port_that_a_socket_has_is_refused_until_it_is_free(settings: Settings) -> None:
+    own = ip_address("10.220.0.1")
+    image = make_image(gateways={own: 1})
+    key = ListenerKey(own, 80, Protocol.TCP)
+    with Dataplane.open(settings) as opened:
+        with socket.create_server(("0.0.0.0", 80)):
+            applied = opened.apply(image)
+            assert set(applied.refused.listeners) == {key}
+            assert opened.matches(image)
+        assert not opened.matches(image)
+        assert not opened.apply(image).refused
+        with socket.create_server(("0.0.0.0", 80)):  # it came later: the flows that are there go on
+            assert not opened.apply(image).refused
+            assert key in opened.held().listeners
+
+
+def test_backends_without_flows_are_found_when_asked_for(settings: Settings) -> None:
+    def image(state: BackendState):
+        return make_image(pools={1: pool(3)}, backends={2: backend(state=state), 3: backend(3)})
+
+    with Dataplane.open(settings) as opened:
+        for state, unused in (
+            (BackendState.ACTIVE, set()),
+            (BackendState.DRAINING, {2}),
+            (BackendState.ABSENT, {2}),
+            (BackendState.GONE, {2}),
+            (BackendState.FREE, set()),
+        ):
+            opened.apply(image(state))
+            assert opened.held(scan=True).unused == unused
+            assert opened.held().unused == frozenset()
+
+
+def test_a_backend_with_a_flow_is_not_unused(loaded, settings: Settings, eth0: int) -> None:
+    with Dataplane.open(settings) as opened:
+        opened.apply(make_image())
+        loaded.run("uplink_ingress", datagram(CLIENT, GATEWAY, 4000, 80))
+        opened.apply(make_image(pools={1: pool(3)}, backends={2: backend(state=BackendState.DRAINING), 3: backend(3)}))
+        assert opened.held(scan=True).unused == frozenset()
+
+
+def test_closing_twice_is_closing_once_and_frees_the_lock(settings: Settings) -> None:
+    opened = Dataplane.open(settings)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    opened.close()
+    opened.close()
+    assert len(os.listdir("/proc/self/fd")) < descriptors
+    Dataplane.open(settings).close()

@@ -1,0 +1,108 @@
+"""`down` removes every trace, whatever is left of it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.dataplane import Dataplane, down
+from agent.dataplane.errors import AlreadyRunning
+from agent.settings import Settings
+
+from .images import GATEWAY, GATEWAY6, make_image
+
+IMAGE = make_image(gateways={GATEWAY: 0, GATEWAY6: 0})
+
+
+@pytest.fixture
+def installed(node, settings: Settings) -> Settings:
+    """An agent ran here and ended."""
+    node.add_veth("eth0", "10.220.0.1/24")
+    with Dataplane.open(settings) as opened:
+        opened.apply(IMAGE)
+        opened.reconcile_interfaces(IMAGE)
+    return settings
+
+
+def traces(node, settings: Settings) -> list[object]:
+    joined = [x for x in Path("/proc/thread-self/net/dev_mcast").read_text().splitlines() if x.split()[3] != "0"]
+    return [
+        *(x for x in (settings.pin_dir, settings.run_dir) if x.exists()),
+        *(x for x in node.links() if x.startswith("penstock")),
+        *node.netlink.route("dump", proto=112),
+        *joined,
+    ]
+
+
+def remove_interface(node, settings: Settings) -> None:
+    node.netlink.link("del", ifname="penstock0")
+
+
+def remove_uplink(node, settings: Settings) -> None:
+    node.netlink.link("del", ifname="eth0")
+
+
+def remove_links(node, settings: Settings) -> None:
+    for path in (settings.pin_dir / "v1" / "links").iterdir():
+        path.unlink()
+
+
+def remove_tables(node, settings: Settings) -> None:
+    for path in (settings.pin_dir / "v1").iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+def remove_memory(node, settings: Settings) -> None:
+    node.netlink.link("set", ifname="eth0", state="down")
+    (settings.run_dir / "dataplane.json").write_text("{")
+
+
+def add_another_layout(node, settings: Settings) -> None:
+    (settings.pin_dir / "v0" / "links").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda node, settings: None,
+        remove_interface,
+        remove_uplink,
+        remove_links,
+        remove_tables,
+        add_another_layout,
+    ],
+)
+def test_nothing_is_left(node, installed: Settings, damage: Callable[[object, Settings], None]) -> None:
+    damage(node, installed)
+    assert down(installed.pin_dir, installed.run_dir)
+    assert traces(node, installed) == []
+    assert not down(installed.pin_dir, installed.run_dir)
+
+
+def test_what_was_removed_is_told(node, installed: Settings) -> None:
+    removed = down(installed.pin_dir, installed.run_dir)
+    assert (removed.hooks, removed.routes, removed.interface) == (3, 2, True)
+    assert removed.pins > 20
+
+
+def test_where_nothing_ever_was(node, settings: Settings) -> None:
+    assert not down(settings.pin_dir, settings.run_dir)
+    assert traces(node, settings) == []
+
+
+def test_not_while_an_agent_runs(node, installed: Settings) -> None:
+    with Dataplane.open(installed) as opened:
+        with pytest.raises(AlreadyRunning):
+            down(installed.pin_dir, installed.run_dir)
+        assert opened.matches(IMAGE)
+
+
+def test_files_of_others_stay(node, installed: Settings) -> None:
+    (installed.run_dir / "notes").write_text("mine")
+    (installed.pin_dir / "theirs").mkdir()
+    down(installed.pin_dir, installed.run_dir)
+    assert [x.name for x in installed.run_dir.iterdir()] == ["notes"]
+    assert [x.name for x in installed.pin_dir.iterdir()] == ["theirs"]
