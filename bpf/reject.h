@@ -5,7 +5,8 @@
  * Rules:
  *   - The packet itself is turned into its answer and sent back the way it came.
  *   - An RST to a segment with ACK has seq = its ack; else seq 0 and ack = seq + length, SYN and FIN counting one:
- *     the length comes from the packet, or a client hangs for minutes.
+ *     the length comes from the IP header (a short frame is padded), or a client hangs for minutes.
+ *   - A UDP datagram behind IP options or extension headers gets no answer: the quotation would not hold its ports.
  *   - All answers of our own share one limit per CPU and second. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
  *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. Of a UDP
@@ -127,6 +128,19 @@ static __always_inline void answer_tcp(struct tcphdr *tcp, const struct tcphdr *
 	tcp->ack_seq = bpf_htonl(bpf_ntohl(asked->seq) + length + asked->syn + asked->fin);
 }
 
+/* Octets from `headers` to where the IP packet ends. `length_at`: offset of its length, which counts from `base`. */
+static __always_inline __u32 payload_length(struct __sk_buff *skb, __u32 headers, __u32 length_at, __u32 base)
+{
+	__be16 length = 0;
+	__u32 end;
+
+	bpf_skb_load_bytes(skb, length_at, &length, sizeof(length));
+	end = base + bpf_ntohs(length);
+	if (!length || end > skb->len) /* 0: BIG TCP */
+		end = skb->len;
+	return end > headers ? end - headers : 0;
+}
+
 /* Is the transport checksum (at offset `at`) left for the NIC to finish? */
 static __always_inline int is_checksum_partial(struct __sk_buff *skb, __u32 at)
 {
@@ -168,7 +182,8 @@ VERIFIED_ONCE int reply_rst4(struct __sk_buff *skb, struct packet *p)
 	headers = p->l4 + asked.doff * 4;
 	answer_eth(&rst.eth, &eth);
 	answer_ip4(&rst.ip, &p->tuple, IPPROTO_TCP, sizeof(rst.ip) + sizeof(rst.tcp));
-	answer_tcp(&rst.tcp, &asked, skb->len > headers ? skb->len - headers : 0);
+	answer_tcp(&rst.tcp, &asked,
+		   payload_length(skb, headers, ETH_HLEN + offsetof(struct iphdr, tot_len), ETH_HLEN));
 	pseudo = sum_of(&rst.ip.saddr, 8, bpf_htonl(IPPROTO_TCP << 16 | sizeof(rst.tcp)));
 	whole = sum_of(&rst.tcp, sizeof(rst.tcp), pseudo);
 	rst.tcp.check = checksum_field(partial, pseudo, whole);
@@ -190,7 +205,9 @@ VERIFIED_ONCE int reply_rst6(struct __sk_buff *skb, struct packet *p)
 	headers = p->l4 + asked.doff * 4;
 	answer_eth(&rst.eth, &eth);
 	answer_ip6(&rst.ip, &p->tuple, IPPROTO_TCP, sizeof(rst.tcp));
-	answer_tcp(&rst.tcp, &asked, skb->len > headers ? skb->len - headers : 0);
+	answer_tcp(&rst.tcp, &asked,
+		   payload_length(skb, headers, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
+				  ETH_HLEN + sizeof(struct ipv6hdr)));
 	pseudo = sum_of(&rst.ip.saddr, 32, bpf_htonl(IPPROTO_TCP << 16 | sizeof(rst.tcp)));
 	whole = sum_of(&rst.tcp, sizeof(rst.tcp), pseudo);
 	rst.tcp.check = checksum_field(partial, pseudo, whole);
@@ -203,9 +220,7 @@ VERIFIED_ONCE int reply_unreachable4(struct __sk_buff *skb, struct packet *p)
 	struct ethhdr eth;
 	int partial;
 
-	if (!p || p->l4 != ETH_HLEN + sizeof(struct iphdr)) /* with options there would be no ports in the quotation */
-		return -1;
-	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
+	if (!p || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED4))
 		return -1;
 	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
@@ -225,9 +240,7 @@ VERIFIED_ONCE int reply_unreachable6(struct __sk_buff *skb, struct packet *p)
 	__u32 pseudo;
 	int partial;
 
-	if (!p || p->l4 != ETH_HLEN + sizeof(struct ipv6hdr))
-		return -1;
-	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
+	if (!p || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED6))
 		return -1;
 	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
@@ -251,6 +264,9 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 	if (!p)
 		return DROP_INTERNAL;
 	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
+		return DROP_NO_FLOW;
+	if (p->protocol == IPPROTO_UDP &&
+	    p->l4 != ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
 		return DROP_NO_FLOW;
 	if (!may_reply())
 		return DROP_RATE_LIMITED;
