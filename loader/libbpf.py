@@ -9,6 +9,7 @@ call). A structure handed to libbpf says its size first, so newer libraries unde
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Any
 
 from cffi import FFI
 
-from loader.errors import KernelError, NotSupported, from_errno
+from loader.errors import LoaderError, NotSupported, from_errno
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,6 @@ ffi.cdef(
     int bpf_obj_pin(int fd, const char *path);
     int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size);
     int bpf_btf_get_fd_by_id(uint32_t id);
-    int bpf_prog_get_fd_by_id(uint32_t id);
     int bpf_map_create(int type, const char *name, uint32_t key, uint32_t value, uint32_t entries, const void *opts);
     int bpf_prog_load(int type, const char *name, const char *license, const void *insns, size_t count, void *opts);
     int bpf_map_lookup_elem(int fd, const void *key, void *value);
@@ -187,15 +187,15 @@ def name_of(octets: Any) -> str:
 
 
 def pinned_fd(path: os.PathLike[str], kind: str) -> int | None:
-    """An fd of the `kind` ("map", "prog", "link") pinned at `path`; None if nothing is there."""
+    """An fd of the `kind` ("map", "link") pinned at `path`; None if nothing is there, LoaderError if a stranger is."""
     fd = lib().bpf_obj_get(os.fsencode(path))
-    if fd == -2:  # ENOENT
+    if fd == -errno.ENOENT:
         return None
     checked(fd, f"opening the pin {os.fspath(path)}")
     found = os.readlink(f"/proc/self/fd/{fd}").removeprefix("anon_inode:").strip("[]")
     if found not in (f"bpf-{kind}", f"bpf_{kind}"):
         os.close(fd)
-        raise KernelError(f"{os.fspath(path)} is a pinned {found}, not a {kind}", 22)
+        raise LoaderError(f"{os.fspath(path)} is a pinned {found}, not a {kind}")
     return int(fd)
 
 
