@@ -1,13 +1,15 @@
 # Tests on other kernels, in virtual machines. `make test-6.1` boots Debian's 6.1; any line that vmtest/kernels.py knows
 # works the same way (make test-6.12). `make vm-selftest` tries the runner itself: guests that die, hang, lie.
 
-VM_TESTS ?= vm-tests/smoke tests/bpf $(wildcard tests/loader/test_*.py)
+VM_TESTS ?= vm-tests/smoke tests/bpf tests/loader
 
 .PHONY: vm-deps vm-selftest
 vm-deps: deps
 	@sh tools/deps.sh vm-tests/packages.txt
 
+# There is no compiler in the guest: what tests load is made here.
 test-6.%: vm-deps venv bpf
+	@$(BIN)/python -m tests.loader.objects
 	@PYTHONPATH=vm-tests $(BIN)/python -m vmtest 6.$* $(VM_TESTS)
 
 vm-selftest: vm-deps venv

@@ -26,6 +26,7 @@ HEAD = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 for module in /modules/*.ko; do /bin/busybox insmod $module; done
 """
+VM_TESTS = Path(__file__).parents[1]
 OFF = "/bin/busybox poweroff -f\n"
 
 
@@ -97,7 +98,7 @@ def test_a_machine_dies_with_the_process_that_started_it(guest, tmp_path):
         f"vm = machine.Machine(Path({str(kernel_image)!r}), folder / 'initramfs')\n"
         "machine.run(vm, folder, sys.stdout.buffer, seconds=60)\n"
     )
-    runner = subprocess.Popen([sys.executable, "-c", script])
+    runner = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(VM_TESTS)})
     try:
         until(lambda: machines_in(tmp_path) != [])
     finally:

@@ -1,4 +1,6 @@
-"""Run tests on another kernel: `python -m vmtest LINE TEST...`, from the checkout's root, by its environment's Python.
+"""Run tests on another kernel: `python -m vmtest [--seconds N] LINE ARGUMENT...`, the arguments being pytest's.
+
+From the checkout's root, by its environment's Python.
 
 Exit code: 0 when every test passed in the guest, 1 when not, 2 when there was no verdict (the message says why).
 """
@@ -17,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="vmtest", description="Run tests on another kernel, in a virtual machine.")
     parser.add_argument("line", help=f"the kernel: {', '.join(kernels.LINES)}")
-    parser.add_argument("tests", nargs="+", help="what to give to pytest in the guest")
+    parser.add_argument("tests", nargs=argparse.REMAINDER, help="arguments for pytest in the guest")
     parser.add_argument("--seconds", type=int, default=600, help="how long the tests may take (default: %(default)s)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

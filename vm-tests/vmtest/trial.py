@@ -56,7 +56,17 @@ def run(root: Path, line: str, tests: Sequence[str], seconds: int, say: Callable
 def _job(line: str, tests: Sequence[str]) -> list[str]:
     # xunit1 is the form of report in which a test can leave figures of its own.
     report = ["--junitxml=/result/junit.xml", "-o", "junit_family=xunit1"]
-    return ["env", f"PENSTOCK_KERNEL_LINE={line}", sys.executable, "-m", "pytest", *report, *tests]
+    # Unbuffered, so that what a test that hangs had said before is seen.
+    return [
+        "env",
+        "PYTHONUNBUFFERED=1",
+        f"PENSTOCK_KERNEL_LINE={line}",
+        sys.executable,
+        "-m",
+        "pytest",
+        *report,
+        *tests,
+    ]
 
 
 def _read(scratch: Path) -> result.Result:
