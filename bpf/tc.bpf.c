@@ -3,14 +3,18 @@
  * The packet's way, as TC sees it. Read this file first.
  *
  *   parse -> known flow?  yes: translate (state, count, rewrite, deliver)
- *                         no:  a handshake we know?  yes: translate
- *                                                    no:  addressed to a gateway?  no: not ours
+ *                         no:  on its way in, and not addressed to a gateway?  yes: not ours
+ *                              a handshake we know?  yes: translate
+ *                                                    no:  on its way out?  yes: not ours
  *                                                         a listener?  no: refuse
  *                                                         choose a backend, begin a flow, translate
  *
- * Rules: every packet is counted once, here, under its hook; whatever is not ours passes untouched. A program ends
+ * Rules: every packet is counted once, here, under its hook; whatever is not ours passes untouched, and so does what
+ * was sent to all or to a group (RFC 1122 sections 3.2.2, 4.2.3.10), but for a neighbour's question. A program ends
  * with TC_ACT_UNSPEC (the next program sees the packet), a redirect, or TC_ACT_SHOT for our own drops.
  */
+#include <linux/if_packet.h>
+
 #include "half_open.h"
 #include "neighbour.h"
 #include "ping.h"
@@ -48,19 +52,14 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 	return FLOW_GOES_ON;
 }
 
-/* TCP or UDP without a flow, on its way in: FLOW_GOES_ON with a backend chosen, or the verdict. */
+/* TCP or UDP to a gateway, without a flow: FLOW_GOES_ON with a backend chosen, or the verdict. */
 VERIFIED_ONCE int begin(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct listener *listener;
-	struct gateway *gateway;
 
 	if (!p)
 		return DROP_INTERNAL;
-	gateway = gateway_of(family, &p->tuple);
-	if (!gateway)
-		return VERDICT_NOT_OURS;
-	p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		return p->node_address ? VERDICT_NOT_OURS : DROP_NO_FLOW;
@@ -80,7 +79,7 @@ VERIFIED_ONCE int other(struct __sk_buff *skb, struct packet *p, int family, enu
 	if (parsed == PARSED_ICMP && family == AF_INET6 && p->icmp_type == NEIGHBOUR_SOLICITATION)
 		return p->hook == HOOK_UPLINK_INGRESS ? (int)answer_solicitation(skb, p) : VERDICT_NOT_OURS;
 	gateway = gateway_of(family, &p->tuple);
-	if (!gateway || (gateway->flags & GATEWAY_NODE_ADDRESS))
+	if (!gateway || (gateway->flags & GATEWAY_NODE_ADDRESS) || skb->pkt_type != PACKET_HOST)
 		return VERDICT_NOT_OURS;
 	if (parsed == PARSED_FRAGMENT)
 		return DROP_FRAGMENT;
@@ -94,21 +93,27 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 {
 	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS;
 	int verdict = FLOW_IS_ABSENT;
+	struct gateway *gateway;
 	enum parsed parsed;
 	struct flow *f;
-	int table;
+	int table = FLOW_IS_ABSENT;
 
 	parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
 	if (parsed == PARSED_SHORT && !pull_headers(skb))
 		parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
-	if (parsed == PARSED_SHORT)
-		return VERDICT_NOT_OURS;
+	if (parsed == PARSED_SHORT) {
+		if (skb->len < ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
+			return VERDICT_NOT_OURS;
+		parsed = PARSED_MALFORMED;
+	}
 	if (parsed != PARSED_FLOW) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
 		verdict = other(skb, p, family, parsed);
 		goto answered;
 	}
+	if (skb->pkt_type != PACKET_HOST)
+		return VERDICT_NOT_OURS;
 
 	f = p->protocol == IPPROTO_TCP ? flow_lookup(TABLE_TCP, family, &p->tuple)
 				      : flow_lookup(TABLE_UDP, family, &p->tuple);
@@ -117,7 +122,14 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 	if (verdict != FLOW_IS_ABSENT)
 		return verdict;
 
-	table = p->protocol == IPPROTO_TCP ? half_open_step(skb, family) : FLOW_IS_ABSENT;
+	if (takes_requests) { /* all that may go on from here is addressed to a gateway, SNAT's replies too */
+		gateway = gateway_of(family, &p->tuple);
+		if (!gateway)
+			return VERDICT_NOT_OURS;
+		p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
+	}
+	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple))
+		table = half_open_step(skb, family);
 	if (table == FLOW_IS_ABSENT) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
@@ -156,7 +168,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		return TC_ACT_UNSPEC;
 	}
 	/* Frames for other hosts (promiscuous mode) and tagged ones are not this interface's. */
-	if (skb->pkt_type == 3 /* PACKET_OTHERHOST */ || skb->vlan_present)
+	if (skb->pkt_type == PACKET_OTHERHOST || skb->vlan_present)
 		verdict = VERDICT_NOT_OURS;
 	else if (skb->protocol == bpf_htons(ETH_P_IP))
 		verdict = with_family(skb, p, AF_INET, hook, weight, &action);
