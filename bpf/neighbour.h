@@ -3,7 +3,8 @@
  * ARP (RFC 826) and neighbour discovery (RFC 4861) for gateway addresses: no interface holds them, so we answer.
  *
  * Rules: only on uplinks, only for addresses that are not the node's own (the kernel answers for those). The request
- * is turned into its answer and sent back. A duplicate address probe (from ::) is answered to all nodes.
+ * is turned into its answer and sent back. A duplicate address probe (from ::) is answered to all nodes. What RFC 4861
+ * section 7.1.1 forbids to believe (hop limit below 255: from beyond a router; another code) is left to the kernel.
  */
 #ifndef PENSTOCK_NEIGHBOUR_H
 #define PENSTOCK_NEIGHBOUR_H
@@ -62,7 +63,8 @@ VERIFIED_ONCE int answer_arp(struct __sk_buff *skb)
 
 	if (!own || bpf_skb_load_bytes(skb, 0, FRAME(&arp), FRAME_SIZE(&arp)))
 		return VERDICT_NOT_OURS;
-	if (arp.header.ar_op != bpf_htons(ARPOP_REQUEST) || arp.header.ar_pro != bpf_htons(ETH_P_IP))
+	if (arp.header.ar_hrd != bpf_htons(ARPHRD_ETHER) || arp.header.ar_pro != bpf_htons(ETH_P_IP) ||
+	    arp.header.ar_hln != 6 || arp.header.ar_pln != 4 || arp.header.ar_op != bpf_htons(ARPOP_REQUEST))
 		return VERDICT_NOT_OURS;
 	__builtin_memcpy(address.octets, arp.target_ip, 4);
 	if (!is_answered_for(&address))
@@ -75,7 +77,7 @@ VERIFIED_ONCE int answer_arp(struct __sk_buff *skb)
 	__builtin_memcpy(arp.sender_ip, asked, 4);
 	__builtin_memcpy(arp.eth.h_dest, arp.eth.h_source, 6);
 	__builtin_memcpy(arp.eth.h_source, own->mac, 6);
-	if (bpf_skb_store_bytes(skb, 0, FRAME(&arp), FRAME_SIZE(&arp), BPF_F_RECOMPUTE_CSUM))
+	if (store_frame(skb, FRAME(&arp), FRAME_SIZE(&arp)))
 		return DROP_INTERNAL;
 	return VERDICT_NEIGHBOUR;
 }
@@ -86,6 +88,7 @@ VERIFIED_ONCE int answer_solicitation(struct __sk_buff *skb, struct packet *p)
 	struct interface *own = own_interface(skb);
 	struct advertisement na = {};
 	struct ethhdr eth;
+	__u8 hop_limit, code;
 	int probe;
 
 	if (!p)
@@ -96,7 +99,10 @@ VERIFIED_ONCE int answer_solicitation(struct __sk_buff *skb, struct packet *p)
 	if (!own || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct icmp6hdr), &target, sizeof(target)) ||
 	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
 		return VERDICT_NOT_OURS;
-	if (!is_answered_for(&target))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit), &hop_limit, 1) ||
+	    bpf_skb_load_bytes(skb, p->l4 + offsetof(struct icmp6hdr, icmp6_code), &code, 1))
+		return VERDICT_NOT_OURS;
+	if (hop_limit != NDP_HOP_LIMIT || code || !is_answered_for(&target))
 		return VERDICT_NOT_OURS;
 	answer_eth(&na.eth, &eth);
 	__builtin_memcpy(na.eth.h_source, own->mac, 6);

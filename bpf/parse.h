@@ -91,7 +91,8 @@ static __always_inline struct packet *this_cpu_packet(void)
 	return bpf_map_lookup_elem(&packet_scratch, &zero);
 }
 
-static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct packet *p, __u16 *sport, __u16 *dport)
+static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct packet *p, __u16 *sport, __u16 *dport,
+						   __u8 icmp_of_family)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -120,7 +121,7 @@ static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct
 		p->tcp_flags = 0;
 		return PARSED_FLOW;
 	}
-	if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6) {
+	if (p->protocol == icmp_of_family) {
 		struct icmp6hdr *icmp = data + l4;
 
 		if ((void *)(icmp + 1) > end)
@@ -149,7 +150,7 @@ static __always_inline enum parsed parse4(struct __sk_buff *skb, struct packet *
 		return PARSED_MALFORMED;
 	if (ip->frag_off & (IP_MF | IP_OFFSET))
 		return PARSED_FRAGMENT;
-	return parse_transport(skb, p, &t->sport, &t->dport);
+	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMP);
 }
 
 /* Moves p->l4 and p->protocol past the extension headers; PARSED_FLOW means: go on. */
@@ -202,7 +203,7 @@ static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *
 			return extensions;
 	}
 	t->protocol = p->protocol;
-	return parse_transport(skb, p, &t->sport, &t->dport);
+	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMPV6);
 }
 
 /* Brings the headers into the linear part; the packet must be parsed anew after it. */

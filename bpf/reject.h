@@ -154,11 +154,17 @@ static __always_inline int is_checksum_partial(struct __sk_buff *skb, __u32 at)
 	return before == after;
 }
 
+/* The sum of CHECKSUM_COMPLETE begins behind the Ethernet header. */
+static __always_inline int store_frame(struct __sk_buff *skb, void *frame, __u32 size)
+{
+	if (bpf_skb_store_bytes(skb, 0, frame, ETH_HLEN, 0))
+		return -1;
+	return bpf_skb_store_bytes(skb, ETH_HLEN, frame + ETH_HLEN, size - ETH_HLEN, BPF_F_RECOMPUTE_CSUM);
+}
+
 static __always_inline int replace_packet(struct __sk_buff *skb, void *frame, __u32 size)
 {
-	if (bpf_skb_change_tail(skb, size, 0))
-		return -1;
-	return bpf_skb_store_bytes(skb, 0, frame, size, BPF_F_RECOMPUTE_CSUM);
+	return bpf_skb_change_tail(skb, size, 0) ? -1 : store_frame(skb, frame, size);
 }
 
 /* The checksum field over `sum` (pseudo header alone) and `whole` (all of it). */

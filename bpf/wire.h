@@ -21,6 +21,7 @@ struct icmphdr {
 };
 
 /* RFC 826 */
+#define ARPHRD_ETHER 1
 #define ARPOP_REQUEST 1
 #define ARPOP_REPLY 2
 
