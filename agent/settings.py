@@ -48,7 +48,7 @@ class TableSizes:
     udp_flows: int = 65_536
     max_gateways: int = 4_096
     max_listeners: int = 16_384
-    max_pools: int = 1_024
+    max_pools: int = 2_048
     max_backends: int = 65_536
     max_interfaces: int = 1_024
 

@@ -39,26 +39,23 @@ static __always_inline int has_room(int family)
 	return usage && (family == AF_INET ? usage->tcp4 : usage->tcp6) < tcp_flows_max;
 }
 
-/* Hands a flow over to ageing. A full turnstile is no harm to it: it then only expires when it is looked up. */
-static __always_inline void watch_age(enum table table, int family, struct pair *pair)
+/* Hands a flow over to ageing. Not 0: the turnstile is full. */
+static __always_inline long watch_age(enum table table, int family, struct pair *pair)
 {
 	if (family == AF_INET) {
 		__builtin_memcpy(&pair->age4.key, &pair->request_key, sizeof(pair->age4.key));
 		pair->age4.generation = pair->request.generation;
 		pair->age4.due = 0;
 		if (table == TABLE_TCP)
-			bpf_map_push_elem(&ageing_tcp4, &pair->age4, 0);
-		else
-			bpf_map_push_elem(&ageing_udp4, &pair->age4, 0);
-		return;
+			return bpf_map_push_elem(&ageing_tcp4, &pair->age4, 0);
+		return bpf_map_push_elem(&ageing_udp4, &pair->age4, 0);
 	}
 	__builtin_memcpy(&pair->age6.key, &pair->request_key, sizeof(pair->age6.key));
 	pair->age6.generation = pair->request.generation;
 	pair->age6.due = 0;
 	if (table == TABLE_TCP)
-		bpf_map_push_elem(&ageing_tcp6, &pair->age6, 0);
-	else
-		bpf_map_push_elem(&ageing_udp6, &pair->age6, 0);
+		return bpf_map_push_elem(&ageing_tcp6, &pair->age6, 0);
+	return bpf_map_push_elem(&ageing_udp6, &pair->age6, 0);
 }
 
 static __always_inline void count_connection(__u32 backend_id)
@@ -237,7 +234,7 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		return DROP_INTERNAL;
 	if (table == TABLE_UDP) {
 		count_connection(backend_id);
-		watch_age(TABLE_UDP, family, pair);
+		watch_age(TABLE_UDP, family, pair); /* without it the flow expires when it is next looked up */
 	}
 	return FLOW_GOES_ON;
 }
@@ -263,12 +260,14 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 		return -1;
 	pair->request.state = FLOW_ESTABLISHED;
 	pair->reply.state = FLOW_ESTABLISHED;
+	/* First, since a flow that ageing does not know would stand there for ever; half-open it can wait. */
+	if (watch_age(TABLE_TCP, family, pair))
+		return -1;
 	error = pair_insert(TABLE_TCP, family);
 	if (error)
 		return error;
 	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);
 	count_connection(pair->request.backend_id);
-	watch_age(TABLE_TCP, family, pair);
 	return 0;
 }
 

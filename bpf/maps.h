@@ -24,7 +24,7 @@
 PINNED_MAP(interfaces, BPF_MAP_TYPE_HASH, 1024, __u32, struct interface);
 PINNED_MAP(gateways, BPF_MAP_TYPE_HASH, 4096, struct address, struct gateway);
 PINNED_MAP(listeners, BPF_MAP_TYPE_HASH, 16384, struct listener_key, struct listener);
-PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 1024, __u32, struct pool);
+PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 2048, __u32, struct pool);
 PINNED_MAP(backends, BPF_MAP_TYPE_ARRAY, 65536, __u32, struct backend);
 
 /* The programs write, the agent reads. */
@@ -41,16 +41,16 @@ PINNED_MAP(half_open6, BPF_MAP_TYPE_LRU_HASH, 2 * 16384, struct tuple6, struct f
 PINNED_MAP(udp_flows4, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple4, struct flow);
 PINNED_MAP(udp_flows6, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple6, struct flow);
 
-/* Turnstiles of ageing: each live flow's request key stands in one of them once. */
+/* Turnstiles of ageing: each live flow's request key stands in one of them once; keys of removed ones until seen. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 131072 + 16384);
+	__uint(max_entries, 2 * 131072 + 16384);
 	__type(value, struct ageing4);
 } ageing_tcp4 SEC(".maps"), ageing_udp4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 131072 + 16384);
+	__uint(max_entries, 2 * 131072 + 16384);
 	__type(value, struct ageing6);
 } ageing_tcp6 SEC(".maps"), ageing_udp6 SEC(".maps");
 

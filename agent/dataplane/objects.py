@@ -80,14 +80,14 @@ def rodata(settings: Settings, local_ifindex: int, btf: Btf) -> Mapping[str, int
 def max_entries(sizes: TableSizes) -> Mapping[str, int]:
     """Sizes of the tables in entries: a flow has two, and waits in a queue of ageing once.
 
-    TCP's table has room for every half-open flow besides: room is reserved at the SYN. UDP's queue has more than its
-    table, since a flow that was evicted keeps its place in the queue until its time is up.
+    TCP's table has room for every half-open flow besides: room is reserved at the SYN. The queues have more than
+    their tables, since a flow that was removed keeps its place in the queue until its time is up.
     """
     families = {
         "tcp_flows": 2 * (sizes.tcp_flows + sizes.half_open),
         "half_open": 2 * sizes.half_open,
         "udp_flows": 2 * sizes.udp_flows,
-        "ageing_tcp": sizes.tcp_flows + sizes.half_open,
+        "ageing_tcp": 2 * sizes.tcp_flows + sizes.half_open,
         "ageing_udp": 2 * sizes.udp_flows + sizes.half_open,
     }
     return {
