@@ -1,0 +1,1 @@
+"""The peers: ways from the client to the backend, one file each."""
