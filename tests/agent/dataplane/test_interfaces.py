@@ -12,7 +12,7 @@ from agent.dataplane import Dataplane, View
 from agent.dataplane.errors import NodeUnfit
 from agent.dataplane.tables import Tables
 from agent.settings import Delivery, Settings
-from loader.attach import attachments
+from loader.attach import attachments, detach
 
 from .images import BACKEND, BACKEND6, GATEWAY, GATEWAY6, backend, make_image, pool
 
@@ -96,7 +96,8 @@ def test_a_new_mac_is_told_to_the_programs(dataplane: Dataplane, node, settings:
 
 def test_a_hook_that_somebody_took_off_is_put_on_again(dataplane: Dataplane, settings: Settings, eth0: int) -> None:
     dataplane.reconcile_interfaces(IMAGE)
-    (settings.pin_dir / "v1" / "links" / f"uplink_ingress-{eth0}").unlink()
+    pins = settings.pin_dir / "v1"
+    detach(next(x for x in attachments(pins) if x.program == "uplink_ingress"), pins)
     assert ("uplink_ingress", eth0) not in hooks(settings)
     dataplane.reconcile_interfaces(IMAGE)
     assert ("uplink_ingress", eth0) in hooks(settings)

@@ -10,9 +10,11 @@ import pytest
 from agent.dataplane import Dataplane, down
 from agent.dataplane.errors import AlreadyRunning
 from agent.settings import Settings
+from loader.attach import attachments, detach
 
 from .images import GATEWAY, GATEWAY6, make_image
 
+INGRESS = 0xFFFFFFF2  # linux/pkt_sched.h: TC_H_CLSACT, TC_H_MIN_INGRESS
 IMAGE = make_image(gateways={GATEWAY: 0, GATEWAY6: 0})
 
 
@@ -44,20 +46,16 @@ def remove_uplink(node, settings: Settings) -> None:
     node.netlink.link("del", ifname="eth0")
 
 
-def remove_links(node, settings: Settings) -> None:
-    for path in (settings.pin_dir / "v1" / "links").iterdir():
-        path.unlink()
+def remove_hooks(node, settings: Settings) -> None:
+    pins = settings.pin_dir / "v1"
+    for hook in attachments(pins):
+        detach(hook, pins)
 
 
 def remove_tables(node, settings: Settings) -> None:
     for path in (settings.pin_dir / "v1").iterdir():
         if path.is_file():
             path.unlink()
-
-
-def remove_memory(node, settings: Settings) -> None:
-    node.netlink.link("set", ifname="eth0", state="down")
-    (settings.run_dir / "dataplane.json").write_text("{")
 
 
 def add_another_layout(node, settings: Settings) -> None:
@@ -70,7 +68,7 @@ def add_another_layout(node, settings: Settings) -> None:
         lambda node, settings: None,
         remove_interface,
         remove_uplink,
-        remove_links,
+        remove_hooks,
         remove_tables,
         add_another_layout,
     ],
@@ -106,3 +104,15 @@ def test_files_of_others_stay(node, installed: Settings) -> None:
     down(installed.pin_dir, installed.run_dir)
     assert [x.name for x in installed.run_dir.iterdir()] == ["notes"]
     assert [x.name for x in installed.pin_dir.iterdir()] == ["theirs"]
+
+
+def test_somebody_elses_filter_on_the_uplink_stays(node, loaded, settings: Settings) -> None:
+    eth0 = node.add_veth("eth0", "10.220.0.1/24")
+    node.netlink.tc("add", "clsact", index=eth0)
+    fd = loaded.programs.program("pod_ingress").fd
+    node.netlink.tc("add-filter", "bpf", index=eth0, parent=INGRESS, fd=fd, name="stranger", direct_action=True, prio=5)
+    with Dataplane.open(settings) as opened:
+        opened.reconcile_interfaces(IMAGE)
+    down(settings.pin_dir, settings.run_dir)
+    filters = [x for x in node.netlink.get_filters(index=eth0, parent=INGRESS) if x["handle"]]
+    assert [x.get("options").get_attr("TCA_BPF_NAME") for x in filters] == ["stranger"]
