@@ -42,16 +42,16 @@ PINNED_MAP(udp_flows4, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple4, struct f
 PINNED_MAP(udp_flows6, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple6, struct flow);
 
 /* Turnstiles of ageing: each live flow's request key stands in one of them once; keys of removed ones until seen. */
-struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 2 * 131072 + 16384);
-	__type(value, struct ageing4);
-} ageing_tcp4 SEC(".maps"), ageing_udp4 SEC(".maps");
+#define TURNSTILE_MAP(NAME, ENTRIES, VALUE)                                                                            \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_QUEUE);                                                                      \
+		__uint(max_entries, ENTRIES);                                                                          \
+		__type(value, VALUE);                                                                                  \
+	} NAME SEC(".maps")
 
-struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 2 * 131072 + 16384);
-	__type(value, struct ageing6);
-} ageing_tcp6 SEC(".maps"), ageing_udp6 SEC(".maps");
+TURNSTILE_MAP(ageing_tcp4, 2 * 131072 + 16384, struct ageing4);
+TURNSTILE_MAP(ageing_tcp6, 2 * 131072 + 16384, struct ageing6);
+TURNSTILE_MAP(ageing_udp4, 2 * 65536 + 16384, struct ageing4);
+TURNSTILE_MAP(ageing_udp6, 2 * 65536 + 16384, struct ageing6);
 
 #endif /* PENSTOCK_MAPS_H */
