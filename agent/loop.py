@@ -66,20 +66,22 @@ class Readable(Protocol):
 class Outcome:
     """What is known after a pass. `held` are the listener entries that were read back from the kernel.
 
-    `image` is None until the kernel was first brought to the state; `applied_at` and `verified_at` are seconds since
-    the epoch; `error` says why the last pass failed, "" if it did not.
+    `image` is what the kernel was last given and `image_of` what asked for it (`wanted` may be newer, when writing it
+    failed); both are None until the kernel was first brought to a state. `applied_at` and `verified_at` are seconds
+    since the epoch; `error` says why the last pass failed, "" if it did not.
     """
 
-    state: State | None
-    wanted: Wanted | None
-    image: MapImage | None
-    held: frozenset[ListenerKey]
-    refused: Refusals
-    wiring: Wiring
-    applied_at: float | None
-    verified_at: float | None
-    seconds: float
-    error: str
+    state: State | None = None
+    wanted: Wanted | None = None
+    image: MapImage | None = None
+    image_of: Wanted | None = None
+    held: frozenset[ListenerKey] = frozenset()
+    refused: Refusals = NOTHING_REFUSED
+    wiring: Wiring = NOTHING_WIRED
+    applied_at: float | None = None
+    verified_at: float | None = None
+    seconds: float = 0.0
+    error: str = ""
 
 
 class Loop:
@@ -92,11 +94,14 @@ class Loop:
         self._store = store
         self._tell = tell
         self._grace = GraceClock(absent_grace)
-        self._outcome = Outcome(None, None, None, frozenset(), NOTHING_REFUSED, NOTHING_WIRED, None, None, 0.0, "")
+        self._outcome = Outcome(
+            None, None, None, None, frozenset(), NOTHING_REFUSED, NOTHING_WIRED, None, None, 0.0, ""
+        )
         self._node_addresses: frozenset[Address] = frozenset()
         self._scan = False  # look for retired backends without flows at the next pass
         self._rewire = False  # links, addresses or routes changed
         self._rewire_at = 0.0
+        self._objects: Mapping[ObjectKey, Object] | None = None  # as they were last, read in full
         self._resolved: Mapping[ObjectKey, Object] = {}  # the objects that `wanted` was made from
         self._changed: frozenset[ObjectKey] = frozenset()  # keys that changed since
         self._compiled: Wanted | None = None  # what the image that the kernel holds was made from
@@ -139,8 +144,9 @@ class Loop:
             return
         self._outcome = replace(self._outcome, state=state)
         self._changed |= state.changed
-        if state.synced and (self._changed or self._outcome.wanted is None):
-            self._stale, self._retry_at = True, None
+        self._verify_at = 0.0  # whatever the source says, what is told of the kernel is not older than that
+        if state.synced and (self._changed or self._objects is None):
+            self._objects, self._stale, self._retry_at = state.objects, True, None
 
     def _interfaces(self, now: float) -> None:
         self._rewire = self._dataplane.watch.changed() or self._rewire
@@ -161,16 +167,14 @@ class Loop:
             states = {x.state for x in self._outcome.image.backends.values()}
             self._scan = bool(states - {BackendState.ACTIVE, BackendState.FREE})
             self._dirty = self._dirty or self._scan
-        if now >= self._verify_at and not self._dirty:
+        if now >= self._verify_at and not (self._dirty or self._stale):
             self._verify(now)
 
     def _milliseconds(self) -> int:
         now = time.monotonic()
         due = [x for x in (self._store.due(), self._grace.due()) if x is not None]
         if self._outcome.image is not None:
-            due += [self._verify_at, self._retire_at]
-        if self._rewire:
-            due.append(self._rewire_at)
+            due += [self._verify_at, self._retire_at, *([self._rewire_at] if self._rewire else [])]
         if self._retry_at is not None:
             due = [max(x, self._retry_at) for x in due] + [self._retry_at]
         return max(0, min(1000, int((min(due, default=now + 1) - now) * 1000) + 1))
@@ -178,16 +182,16 @@ class Loop:
     # ---- doing it ----
 
     def _resolve(self, node_addresses: frozenset[Address]) -> Wanted | None:
-        state, before = self._outcome.state, self._outcome.wanted
-        if state is None or not state.synced:
-            return before
+        objects, before = self._objects, self._outcome.wanted
+        if objects is None:
+            return None
         if before is None or node_addresses != self._node_addresses:
-            found = wanted(state.objects, node_addresses)
+            found = wanted(objects, node_addresses)
         elif self._stale:
-            found = wanted_after(before, self._resolved, state.objects, self._changed, node_addresses)
+            found = wanted_after(before, self._resolved, objects, self._changed, node_addresses)
         else:
             return before
-        self._resolved, self._changed, self._stale = state.objects, frozenset(), False
+        self._resolved, self._changed, self._stale = objects, frozenset(), False
         self._node_addresses = node_addresses
         return found
 
@@ -204,14 +208,10 @@ class Loop:
         wiring = self._dataplane.reconcile_interfaces(image)
         self._grace.expired(image.backends, now)  # absences that begin now
         self._scan = False
-        self._outcome = replace(
-            self._outcome,
-            image=image,
-            refused=applied.refused,
-            wiring=wiring,
-            applied_at=time.time(),
-            seconds=time.monotonic() - now,
-        )
+        wrote = (applied.gateways, applied.gateways_gone, applied.listeners, applied.listeners_gone)
+        if any((*wrote, applied.pools, applied.backends)) or self._outcome.image is None:
+            self._outcome = replace(self._outcome, applied_at=time.time(), seconds=time.monotonic() - now)
+        self._outcome = replace(self._outcome, image=image, image_of=asked, refused=applied.refused, wiring=wiring)
         self._compiled = asked
         self._verify(now)
 

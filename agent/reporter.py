@@ -1,6 +1,7 @@
 """From what the loop knows to what the world is told.
 
-Decides: what is Programmed: a listener whose every entry was read back from the kernel. Rules: the report in memory and
+Decides: what is Programmed: a listener that the kernel was given as it is wanted now, and whose every entry was read
+back. Rules: the report in memory and
 the one on the disk are the same value; one that cannot be written is logged and served over HTTP all the same. Times of
 conditions go on over a restart, for the report published last is where they come from.
 Must never: hold up the loop.
@@ -89,12 +90,15 @@ class Reporter:
 def _statuses(outcome: Outcome, before: tuple[ObjectStatus, ...], now: float) -> tuple[ObjectStatus, ...]:
     if outcome.wanted is None:
         return before
-    held = {(x.gateway, x.name) for x in outcome.wanted.plan.listeners if describe.keys_of(x) <= outcome.held}
+    given = frozenset(outcome.image_of.plan.listeners if outcome.image_of is not None else ())
+    held = {
+        (x.gateway, x.name) for x in outcome.wanted.plan.listeners if x in given and describe.keys_of(x) <= outcome.held
+    }
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return with_times(programmed(outcome.wanted.statuses, held), before, stamp)
 
 
 def _listeners(outcome: Outcome, before: tuple[ListenerReport, ...]) -> tuple[ListenerReport, ...]:
-    if outcome.wanted is None or outcome.image is None:
+    if outcome.image_of is None or outcome.image is None:
         return before
-    return describe.listeners(outcome.wanted, outcome.image)
+    return describe.listeners(outcome.image_of, outcome.image)

@@ -1,0 +1,231 @@
+"""The agent on a real kernel: what the manifests say is what `penstock status` and the kernel's tables say."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.agent.node import Node
+from tests.agent.objects import GATEWAY, endpoint_slice, route, service
+
+WEB = (GATEWAY, route(a=3, b=1), service("a"), service("b"))
+ENDPOINTS = (endpoint_slice("a", "10.232.0.1", "10.232.0.2"), endpoint_slice("b", "10.232.0.3"))
+
+
+@pytest.fixture
+def served(machine: Node) -> Node:
+    """A node with an agent that serves one listener with two backends."""
+    machine.write("web.yaml", *WEB)
+    machine.write("endpoints.yaml", *ENDPOINTS)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    return machine
+
+
+def backends(status: Mapping[str, Any]) -> dict[str, tuple[int, dict[str, str]]]:
+    """Name -> weight and the states of its endpoints, of the only listener."""
+    (listener,) = status["listeners"]
+    return {x["name"]: (x["weight"], {y["address"]: y["state"] for y in x["endpoints"]}) for x in listener["backends"]}
+
+
+def ids(status: Mapping[str, Any]) -> set[tuple[int, str, int]]:
+    """Listener, endpoint and the endpoint's id."""
+    return {
+        (x["id"], z["address"], z["id"]) for x in status["listeners"] for y in x["backends"] for z in y["endpoints"]
+    }
+
+
+def accepted_since(status: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Object and time of every condition Accepted."""
+    return {
+        (x["name"], z["last_transition_time"])
+        for x in status["objects"]
+        for y in x["places"]
+        for z in y["conditions"]
+        if z["type"] == "Accepted"
+    }
+
+
+def conditions(status: Mapping[str, Any], kind: str) -> dict[str, str]:
+    (found,) = (x for x in status["objects"] if x["kind"] == kind)
+    return {x["type"]: x["status"] for place in found["places"] for x in place["conditions"]}
+
+
+_HOOKS = """
+from pathlib import Path
+from loader.attach import attachments
+print(*sorted(map(repr, attachments(Path("/run/bpf/penstock/v1")))), sep="\\n")
+"""
+
+
+def hooks(machine: Node) -> list[str]:
+    """What of ours hangs on the node's interfaces, asked of the kernel."""
+    return machine.command(sys.executable, "-c", _HOOKS).stdout.splitlines()
+
+
+def states(status: Mapping[str, Any]) -> set[str]:
+    (listener,) = status["listeners"]
+    return {x["state"] for x in (*(y for x in listener["backends"] for y in x["endpoints"]), *listener["leftover"])}
+
+
+def test_what_the_manifests_say_is_held_and_said(served: Node) -> None:
+    status = served.until(lambda x: x["ready"])
+    assert backends(status) == {
+        "default/a:80": (3, {"10.232.0.1": "active", "10.232.0.2": "active"}),
+        "default/b:80": (1, {"10.232.0.3": "active"}),
+    }
+    assert conditions(status, "Gateway")["Programmed"] == "True"
+    assert conditions(status, "TCPRoute") == {"Accepted": "True", "ResolvedRefs": "True"}
+    assert (status["agent_running"], status["uplinks"], status["source"]["errors"]) == (True, ["uplink0"], [])
+    dump = served.command("bpftool", "map", "dump", "pinned", "/run/bpf/penstock/v1/listeners").stdout
+    assert dump.count('"port": 80') == 2  # IPv4 and IPv6
+
+
+def test_a_new_weight_and_a_new_endpoint(served: Node) -> None:
+    status = served.changed(lambda: served.write("web.yaml", GATEWAY, route(a=1, b=1), *WEB[2:]))
+    assert {name: weight for name, (weight, _) in backends(status).items()} == {"default/a:80": 1, "default/b:80": 1}
+    more = (endpoint_slice("a", "10.232.0.1", "10.232.0.9"), ENDPOINTS[1])
+    status = served.changed(lambda: served.write("endpoints.yaml", *more))
+    assert backends(status)["default/a:80"][1]["10.232.0.9"] == "active"
+    assert backends(status)["default/b:80"] == (1, {"10.232.0.3": "active"})
+
+
+def test_a_backend_without_slices_is_absent(served: Node) -> None:
+    status = served.changed(lambda: served.write("endpoints.yaml", endpoint_slice("a", "10.232.0.1")))
+    assert states(status) == {"active", "absent"}
+
+
+def test_a_backend_that_stays_absent_is_gone(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.write("endpoints.yaml", *ENDPOINTS)
+    machine.start("--absent-grace", "1")
+    machine.until(lambda x: x["ready"])
+    machine.write("endpoints.yaml", endpoint_slice("a", "10.232.0.1"))
+    machine.until(lambda x: states(x) == {"active", "gone"})
+
+
+def test_a_mistake_is_told_and_changes_nothing(served: Node) -> None:
+    status = served.changed(lambda: served.write("web.yaml", GATEWAY, route(a=-1), *WEB[2:]))
+    (error,) = status["source"]["errors"]
+    assert (error["object"], error["field"]) == ("TCPRoute web", "spec.rules[0].backendRefs[0].weight")
+    assert error["origin"].endswith("web.yaml")
+    assert backends(status)["default/a:80"][0] == 3
+    assert status["ready"]
+    status = served.changed(lambda: served.write("web.yaml", GATEWAY, route(a=2), *WEB[2:]))
+    assert status["source"]["errors"] == []
+    assert backends(status)["default/a:80"][0] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_that_is_stopped_leaves_everything_running(machine: Node, number: int) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    before = machine.until(lambda x: x["ready"])
+    held = hooks(machine)
+    assert agent.end(number) == 0
+    assert agent.said().rstrip().endswith("(`penstock down` would remove it)")
+    after = machine.until(lambda x: not x["agent_running"])
+    assert after["listeners"] == before["listeners"]
+    assert hooks(machine) == held
+    assert len(held) == 3, held
+
+
+def test_an_agent_that_was_killed_is_followed_by_one_that_takes_over(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    before = machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGKILL)
+    machine.write("all.yaml", GATEWAY, route(a=1, b=1), *WEB[2:], *ENDPOINTS)
+    assert machine.until(lambda x: not x["agent_running"])["listeners"] == before["listeners"]
+    machine.start()
+    after = machine.until(lambda x: x["ready"] and x["pid"] != before["pid"])
+    ids = [
+        [(x["id"], [z["id"] for y in x["backends"] for z in y["endpoints"]]) for x in y["listeners"]]
+        for y in (before, after)
+    ]
+    assert ids[0] == ids[1]
+    assert {weight for weight, _ in backends(after).values()} == {1}
+    times = [
+        {c["last_transition_time"] for x in y["objects"] for p in x["places"] for c in p["conditions"]}
+        for y in (before, after)
+    ]
+    assert times[0] & times[1]
+
+
+def test_a_folder_that_is_away_at_the_start_deletes_nothing(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    before = machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGTERM)
+    (machine.folder / "all.yaml").write_text("kind: [\n")  # it is bad when the next agent starts
+    machine.start()
+    after = machine.until(lambda x: x["ready"] and x["pid"] != before["pid"])
+    assert after["listeners"] == before["listeners"]
+    assert len(after["source"]["errors"]) == 1
+
+
+def test_what_does_not_fit_is_told_and_nothing_of_it_is_written(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    machine.start("--max-listeners", "4")
+    before = machine.until(lambda x: x["ready"])
+    names = ", ".join(f"{{name: l{i}, port: {80 + i}, protocol: TCP}}" for i in range(8))
+    many = GATEWAY.replace("{name: web, port: 80, protocol: TCP}", names)
+    status = machine.changed(lambda: machine.write("all.yaml", many, *WEB[1:], *ENDPOINTS))
+    assert "max_listeners" in status["applied"]["error"]
+    assert conditions(status, "Gateway")["Programmed"] == "Unknown"
+    assert not status["ready"]
+    assert status["listeners"] == before["listeners"]
+    status = machine.changed(lambda: machine.write("all.yaml", *WEB, *ENDPOINTS))
+    assert (status["ready"], status["listeners"]) == (True, before["listeners"])
+
+
+def test_one_agent_per_node(served: Node) -> None:
+    second = served.start("--metrics-address", "127.0.0.1:9465")
+    assert second.process.wait(60) == 5
+    assert second.said().startswith("error: another agent (pid ")
+    assert served.penstock("down", code=5).stderr.startswith("error: another agent (pid ")
+
+
+def test_down_removes_every_trace(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGTERM)
+    assert machine.penstock("down").stdout.startswith("removed ")
+    assert "penstock" not in machine.command("ls", "/run", "/run/bpf").stdout
+    assert "penstock" not in machine.command("ip", "link").stdout
+    assert hooks(machine) in ([], [""])
+    assert machine.penstock("status", code=4).stderr.startswith("error: nothing is pinned")
+    assert machine.penstock("down").stdout == "nothing of Penstock was on this node\n"
+
+
+def test_metrics_and_health(served: Node) -> None:
+    def get(path: str) -> str:
+        done = served.command("curl", "-sS", "--max-time", "10", "-w", "%{http_code}", f"http://127.0.0.1:9464{path}")
+        return done.stdout
+
+    assert get("/readyz").endswith("200")
+    assert get("/healthz").endswith("200")
+    assert '"ready":true' in get("/status")
+    metrics = get("/metrics")
+    assert "\npenstock_ready 1.0\n" in metrics
+    assert 'penstock_table_fill_ratio{table="tcp_flows4"} 0.0' in metrics
+    assert 'backend="default/a:80",endpoint="10.232.0.1:8080"' in metrics
+
+
+def test_tables_for_people(served: Node) -> None:
+    said = served.penstock("status").stdout
+    for words in (
+        "ready; agent",
+        "Gateway default/edge at 192.0.2.1, 2001:db8::1",
+        "web TCP/80",
+        "default/a:80",
+        "tcp_flows4",
+    ):
+        assert words in said, said
+    assert served.penstock("flows").stdout.rstrip().endswith("0 flows")
+    assert served.penstock("flows", "-o", "json").stdout == ""
