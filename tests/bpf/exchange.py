@@ -1,6 +1,8 @@
-"""One packet and what must come of it, where no flow is involved: an answer, a drop, or nothing at all."""
+"""One packet and what must come of it: an answer, a drop, nothing at all, or the same packet with other ends."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -8,7 +10,8 @@ from scapy.packet import Packet
 from . import objects as o
 from .kernel import Checksums
 from .rig import Outcome, Rig, command
-from .story import REDIRECT_MARK
+from .story import REDIRECT_MARK, End
+from .wire import translated
 
 
 def answered(rig: Rig, hook: int, packet: Packet | bytes, verdict: int, answer: Packet | bytes) -> Outcome:
@@ -48,3 +51,38 @@ def _expect(frame: bytes, outcome: Outcome, verdict: int) -> str:
     said = f"{command(frame)} became {o.Verdict(outcome.verdict).name}"
     assert outcome.verdict == verdict, f"{said} instead of {o.Verdict(verdict).name}"
     return said
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a carried packet leaves: what the program returns, the mark, and what happened to the frame."""
+
+    action: int = o.PASS
+    mark: int = 0
+    hops: int = 0  # taken off TTL or hop limit
+    dmac: str | None = None  # None: both MAC addresses as they were
+    smac: str | None = None  # None: not looked at if `dmac` is given
+
+
+STACK = Way()
+
+
+def carried(
+    rig: Rig,
+    hook: int,
+    packet: Packet | bytes,
+    verdict: int,
+    ends: tuple[End, End],
+    *,
+    way: Way = STACK,
+    gso_size: int = 0,
+    gso_segs: int = 0,
+) -> None:
+    """The packet goes on with these ends (source, destination) and right checksums, and is otherwise what it was."""
+    frame = _frame(rig, hook, packet)
+    outcome = rig.run(hook, frame, gso_size=gso_size, gso_segs=gso_segs)
+    said = _expect(frame, outcome, verdict)
+    macs = (way.dmac, way.smac or outcome.packet[6:12].hex(":")) if way.dmac else None
+    expected = translated(frame, *ends, hops=way.hops, macs=macs)
+    assert outcome.packet == expected, f"{said}: {command(outcome.packet)} instead of {command(expected)}"
+    assert (outcome.action, outcome.mark) == (way.action, way.mark), said

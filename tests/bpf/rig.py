@@ -103,6 +103,8 @@ SIZES = {
 }
 FLOW_TABLES = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
 
+TURNSTILES = ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6")
+
 
 def address(net: Net, text: str) -> Json:
     """`struct address`."""
@@ -221,6 +223,9 @@ class Rig:
         for name in FLOW_TABLES:
             table = self.map(name)
             table.delete_many([key for key, _ in table.items()])
+        for name in TURNSTILES:
+            while self.map(name).pop() is not None:
+                pass
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())
@@ -283,6 +288,15 @@ class Rig:
             "protocol": key["protocol"],
             "zone": 0,
         }
+
+    @staticmethod
+    def key_check(key: Json) -> int:
+        """What an entry under that key must carry (bpf/flow.h)."""
+        check: int = 0
+        for word in struct.iter_unpack("=I", key["saddr"] + key["daddr"]):
+            check = (check * 31 + word[0]) & 0xFFFFFFFF
+        rest: int = (key["sport"] | key["dport"] << 16) + key["protocol"]
+        return (check * 31 + rest) & 0xFFFFFFFF
 
     def age(self, net: Net, protocol: int, seconds: int) -> None:
         """As if no packet had come for that long, for every flow of the family and protocol."""

@@ -30,6 +30,8 @@ from .world import V4, Net
 CLIENT_PORT = 40000
 REDIRECT_MARK = 0x50454E53
 
+End = tuple[str, int]  # address, port
+
 
 def ip(net: Net, source: str, destination: str, **fields: Any) -> Packet:
     """The IP header of either family; `hops` is TTL or hop limit."""
@@ -37,6 +39,17 @@ def ip(net: Net, source: str, destination: str, **fields: Any) -> Packet:
     if net is V4:
         return IPv4(src=source, dst=destination, ttl=hops, **fields)
     return IPv6(src=source, dst=destination, hlim=hops, **fields)
+
+
+def between(net: Net, protocol: int, source: End, destination: End, flags: str = "S", **numbers: Any) -> Packet:
+    """A packet of either protocol; flags and numbers are TCP's, `data` is either's."""
+    data = numbers.pop("data", b"")
+    header: Packet = ip(net, source[0], destination[0])
+    if protocol == UDP:
+        header /= UDPHeader(sport=source[1], dport=destination[1])
+    else:
+        header /= TCPHeader(sport=source[1], dport=destination[1], flags=flags, **numbers)
+    return header / Raw(data) if data else header
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +142,6 @@ class Story:
 
     # ---- packets
 
-    def transport(self, segment: Segment, sport: int, dport: int) -> Packet:
-        if self.protocol == UDP:
-            header: Packet = UDPHeader(sport=sport, dport=dport)
-        else:
-            header = TCPHeader(sport=sport, dport=dport, flags=segment.flags, seq=segment.seq, ack=segment.ack)
-        return header / Raw(segment.data) if segment.data else header
-
     def play(self, segment: Segment, verdict: int, answer: Rst | None = None) -> Outcome:
         """Run the segment and judge everything about it but the flow's state."""
         net, hook = self.net, o.UPLINK_EGRESS if segment.is_reply else o.UPLINK_INGRESS
@@ -144,9 +150,8 @@ class Story:
         near = (net.gateway, self.port)
         pod = (self.service.addresses[segment.number], BACKEND_PORT) if self.service.addresses else near
         source, destination = (pod, far) if segment.is_reply else (far, near)
-        frame = self.rig.frame(
-            hook, ip(net, source[0], destination[0]) / self.transport(segment, source[1], destination[1])
-        )
+        numbers = {"seq": segment.seq, "ack": segment.ack, "data": segment.data}
+        frame = self.rig.frame(hook, between(net, self.protocol, source, destination, segment.flags, **numbers))
         reset = self._reset(hook, answer) if answer else frame
         # A packet that is made shorter loses its sum (ip_summed becomes NONE), which the kernel's check does not know.
         outcome = self.rig.run(
@@ -276,6 +281,7 @@ __all__ = [
     "Story",
     "backend",
     "backend_is",
+    "between",
     "client",
     "forget",
     "ip",
