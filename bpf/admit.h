@@ -132,13 +132,15 @@ VERIFIED_ONCE int insert_snat(enum table table, int family)
 }
 
 /* Where packets of an SNAT flow enter the stack: with the MAC of our own interface, or it would not take them. */
-static __always_inline void enter_by_local(struct flow *request)
+static __always_inline void enter_by_local(struct pair *pair)
 {
 	__u32 ifindex = local_ifindex;
 	struct interface *local = bpf_map_lookup_elem(&interfaces, &ifindex);
 
-	if (local)
-		__builtin_memcpy(request->nexthop.dmac, local->mac, 6);
+	if (!local)
+		return;
+	__builtin_memcpy(pair->request.nexthop.dmac, local->mac, 6);
+	__builtin_memcpy(pair->reply.nexthop.dmac, local->mac, 6);
 }
 
 /* Does the backend's reply pass a hook of ours if it is addressed to the client itself? */
@@ -223,12 +225,14 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 	if (error == -EEXIST && !p->node_address) {
 		pair->request.flags &= ~FLOW_REDIRECT;
 		pair->reply.flags &= ~FLOW_REDIRECT;
-		enter_by_local(&pair->request);
+		enter_by_local(pair);
 		error = insert_snat(table, family);
 	}
 	if (error == -EEXIST) {
 		count_turned_away(p->listener_id, 0);
-		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_COLLISION : DROP_FLOW_COLLISION;
+		if (p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST)
+			return VERDICT_REFUSED_COLLISION;
+		return DROP_FLOW_COLLISION;
 	}
 	if (error)
 		return DROP_INTERNAL;
