@@ -85,7 +85,10 @@ class Outcome:
 
 
 class Loop:
-    """Brings the kernel to what the store says, and tells `tell` after each pass what came of it."""
+    """Brings the kernel to what the store says, and calls `tell` with what came of it after each pass.
+
+    `absent_grace` is in seconds. `beat` is the monotonic time of the last sign of life.
+    """
 
     def __init__(
         self, dataplane: Dataplane, store: Store, absent_grace: float, tell: Callable[[Outcome], None]
@@ -94,9 +97,7 @@ class Loop:
         self._store = store
         self._tell = tell
         self._grace = GraceClock(absent_grace)
-        self._outcome = Outcome(
-            None, None, None, None, frozenset(), NOTHING_REFUSED, NOTHING_WIRED, None, None, 0.0, ""
-        )
+        self._outcome = Outcome()
         self._node_addresses: frozenset[Address] = frozenset()
         self._scan = False  # look for retired backends without flows at the next pass
         self._rewire = False  # links, addresses or routes changed

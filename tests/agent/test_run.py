@@ -120,6 +120,27 @@ def test_a_mistake_is_told_and_changes_nothing(served: Node) -> None:
     assert backends(status)["default/a:80"][0] == 2
 
 
+_SABOTAGE = """
+from pathlib import Path
+from loader.maps import Map
+with Map.open_pinned(Path("/run/bpf/penstock/v1/listeners")) as listeners:
+    listeners.delete_many([key for key, _ in listeners.items()])
+"""
+
+
+def test_what_somebody_else_changed_is_put_back(served: Node) -> None:
+    def listeners() -> int:
+        return served.command("bpftool", "map", "dump", "pinned", "/run/bpf/penstock/v1/listeners").stdout.count(
+            '"port"'
+        )
+
+    served.command(sys.executable, "-c", _SABOTAGE)
+    assert listeners() == 0
+    # Any news of the source has the kernel read back; without any it is done now and then.
+    served.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    served.until(lambda x: len(x["source"]["notes"]) == 1 and x["ready"] and listeners() == 2)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_agent_that_is_stopped_leaves_everything_running(machine: Node, number: int) -> None:
     machine.write("all.yaml", *WEB, *ENDPOINTS)

@@ -1,0 +1,156 @@
+"""Traffic and reports in, text out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console, RenderableType
+
+from agent.cli import table
+from agent.cli.overview import gateways, overview
+from agent.cli.size import bits, size
+from agent.dataplane.usage import TableUse
+from agent.report import AppliedReport, Condition, Conditions, ObjectStatus, Report, SourceReport
+from agent.sources.base import SourceError
+from agent.traffic import BackendTraffic, ListenerTraffic, Traffic, VerdictTraffic
+
+BACKENDS = (
+    BackendTraffic("default/blue:80", 70, 0.7, 0.695, {"active": 2, "draining": 1}, 139, 1390, 4096, "", 12.0, 98304.0),
+    BackendTraffic("default/none:80", 30, 0.3, None, {}, 0, 0, 0, "no ready endpoint"),
+)
+LISTENER = ListenerTraffic(
+    "default/edge", "web", ("192.0.2.1",), 80, "TCP", "default/web", "TCPRoute", 139, 61, 2, BACKENDS
+)
+TRAFFIC = Traffic(
+    (LISTENER,),
+    (
+        VerdictTraffic("HOOK_UPLINK_INGRESS", "DROP_TABLE_FULL", 3, 180),
+        VerdictTraffic("HOOK_UPLINK_INGRESS", "VERDICT_FORWARDED", 12345, 2_000_000, 7.0),
+    ),
+    (TableUse("tcp_flows4", 70, 100, 1 << 20, 456), TableUse("other", 0, 0, 1 << 20)),
+)
+
+
+def lines(drawn: RenderableType) -> list[list[str]]:
+    """Cells of each line that has any; cells stand two or more spaces apart."""
+    console = Console(file=io.StringIO(), width=160)
+    console.print(drawn)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()]
+
+
+def test_listeners_and_their_backends() -> None:
+    (drawn,) = table.listeners(TRAFFIC.listeners, rates=True)
+    title, head, _, listener, first, second = lines(drawn)
+    assert title == ["Gateway default/edge at 192.0.2.1"]
+    assert head[:7] == ["listener, backend", "weight", "share", "seen", "connects", "packets", "bytes"]
+    assert listener == [
+        "web TCP/80",
+        "139",
+        "1,390",
+        "4.0 KiB",
+        "12",
+        "98.3 kbit/s",
+        "TCPRoute default/web, 61 rejected, 2 refused",
+    ]
+    assert first == [
+        "default/blue:80",
+        "70",
+        "70.0%",
+        "69.5%",
+        "139",
+        "1,390",
+        "4.0 KiB",
+        "12",
+        "98.3 kbit/s",
+        "2 active, 1 draining",
+    ]
+    assert second == ["default/none:80", "30", "30.0%", "0", "0", "0 B", "rejected: no ready endpoint"]
+
+
+def test_one_table_for_each_gateway() -> None:
+    other = replace(LISTENER, gateway="default/other")
+    assert len(list(table.listeners([LISTENER, LISTENER, other]))) == 2
+
+
+def test_drops_come_last() -> None:
+    drawn = lines(table.verdicts(TRAFFIC.verdicts))
+    assert drawn[3:] == [
+        ["uplink ingress", "forwarded", "12,345", "1.9 MiB"],
+        ["uplink ingress", "drop table full", "3", "180 B"],
+    ]
+
+
+def test_alarms_are_words_too() -> None:
+    drawn = lines(table.tables(TRAFFIC))
+    assert drawn[3:] == [
+        ["tcp_flows4", "70", "100", "70.0% ALARM", "1.0 MiB", "456"],
+        ["other", "1.0 MiB"],
+        ["together", "2.0 MiB"],
+    ]
+
+
+REPORT = Report(
+    node="node-1",
+    pid=7,
+    started_at=0.0,
+    written_at=0.0,
+    source=SourceReport("folder x", True, 0.0),
+    applied=AppliedReport(at=90.0, verified_at=90.0),
+    settings={"delivery": "stack", "metrics_address": "127.0.0.1:9464"},
+    features={"kernel": "6.1.0", "tcx": "no", "batch": "yes"},
+    uplinks=("eth0",),
+)
+BAD = SourceError("a.yaml", 3, "", "", "bad")
+REJECTED = ObjectStatus(
+    "TCPRoute",
+    "default",
+    "web",
+    (Conditions("parent edge", (Condition("Accepted", "False", "NoMatchingParent", "no such listener", 1, ""),)),),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "running", "says"),
+    [
+        ({}, True, "node-1: ready; agent 7 runs; read back from the kernel 10 s ago"),
+        ({}, False, "node-1: ready; NO AGENT RUNS (the kernel goes on with what it has)"),
+        ({"applied": AppliedReport()}, True, "node-1: NOT READY; agent 7 runs; read back from the kernel never"),
+        ({"applied": AppliedReport(error="table full")}, True, "error: table full"),
+        ({}, True, "kernel 6.1.0, without tcx"),
+        (
+            {"source": SourceReport("x", True, 0.0, (SourceError("a.yaml", 3, "", "", "bad"),))},
+            True,
+            "error: a.yaml:3: bad",
+        ),
+        ({"refused": ("port taken",)}, True, "refused: port taken"),
+        ({"notes": ("rp_filter",)}, True, "note: rp_filter"),
+        (
+            {"objects": (REJECTED,)},
+            True,
+            "warning: TCPRoute default/web parent edge: Accepted=False (NoMatchingParent): no such listener",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_first(changes: dict[str, object], running: bool, says: str) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(overview(replace(REPORT, **changes), running=running, now=100.0))  # type: ignore[arg-type]
+    assert says in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_objects_with_their_conditions() -> None:
+    assert lines(gateways([REJECTED]))[3:] == [["TCPRoute default/web", "Accepted=False"]]
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (1 << 51, "2048.0 TiB")]
+)
+def test_sizes(octets: int, text: str) -> None:
+    assert size(octets) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0, "0 bit/s"), (1000, "1.0 kbit/s"), (2.5e9, "2.5 Gbit/s")])
+def test_rates(rate: float, text: str) -> None:
+    assert bits(rate) == text

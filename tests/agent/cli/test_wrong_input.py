@@ -1,0 +1,119 @@
+"""What an operator can get wrong: one line that says what and, where it is known, what to do; and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.agent.node import PENSTOCK, Node
+from tests.agent.objects import GATEWAY, endpoint_slice, route, service
+
+WEB = (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.232.0.1"))
+
+
+def run(machine: Node, *options: str, code: int) -> list[str]:
+    """`penstock run` that ends by itself; what it says on stderr."""
+    place = ("--manifests", str(machine.folder), "--uplink", "uplink0")
+    return machine.penstock("run", *place, *options, code=code).stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--manifests", "/nowhere"), "Directory '/nowhere' does not exist"),
+        (("--delivery", "magic"), "'magic' is not one of 'stack', 'redirect'"),
+        (("--tcp-flows", "1"), "tcp_flows: 1 is not from 1024 to"),
+        (("--limit-udp", "0"), "limit_udp: 0 is not from 1 to"),
+        (("--tcp-flows", "many"), "'many' is not a valid integer"),
+        (("--metrics-address", "localhost"), "metrics_address: 'localhost' does not end in a port"),
+        (("--uplink", "no/such"), "uplinks: 'no/such' cannot be the name of an interface"),
+        (("--uplink", "uplink0"), "uplinks: 'uplink0' is given twice"),
+    ],
+)
+def test_a_wrong_setting_is_a_wrong_command_line(machine: Node, options: tuple[str, ...], says: str) -> None:
+    assert says in "\n".join(run(machine, *options, code=2))
+
+
+def test_every_wrong_setting_is_named_at_once(machine: Node) -> None:
+    said = "\n".join(run(machine, "--tcp-flows", "1", "--limit-udp", "0", code=2))
+    assert ("tcp_flows" in said, "limit_udp" in said) == (True, True)
+
+
+def test_no_manifests(machine: Node) -> None:
+    assert "Missing option '--manifests'" in machine.penstock("run", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        ("--reuid=65534", "--regid=65534", "--clear-groups"),
+        ("--bounding-set=-all", "--inh-caps=-all"),  # root in a container
+    ],
+    ids=["nobody", "root without capabilities"],
+)
+def test_too_few_rights(machine: Node, drop: tuple[str, ...]) -> None:
+    agent = [PENSTOCK, "run", "--manifests", "/usr", "--pin-dir", "/run/bpf/penstock"]
+    (line,) = machine.command("setpriv", *drop, *agent, code=3).stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "root" in line
+
+
+def test_no_bpf_file_system(machine: Node) -> None:
+    (line,) = run(machine, "--pin-dir", "/run/penstock-pins", code=3)
+    assert line.startswith("error: ")
+    assert "mount -t bpf" in line
+
+
+def test_no_forwarding(machine: Node) -> None:
+    machine.command("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+    (line,) = run(machine, code=3)
+    assert "net.ipv4.ip_forward=1" in line
+
+
+def test_a_port_for_http_that_is_taken(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    (line,) = run(machine, "--pin-dir", "/run/bpf/other", "--run-dir", "/run/other", code=6)
+    assert "in use" in line
+
+
+def test_pins_of_other_sizes(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    agent.process.kill()
+    agent.process.wait()
+    (line,) = run(machine, "--tcp-flows", "2048", code=5)
+    assert "as it was; or else `penstock down`" in line
+
+
+def test_object_files_that_are_not_there(machine: Node) -> None:
+    (line,) = run(machine, "--object-dir", "/nowhere", code=6)
+    assert "/nowhere" in line
+
+
+def test_an_uplink_that_is_not_there_is_waited_for(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.command("ip", "link", "set", "uplink0", "name", "other0")
+    machine.start()
+    status = machine.until(lambda x: x["ready"])
+    assert status["uplinks"] == []
+    assert any("uplink0" in x for x in status["notes"])
+    machine.command("ip", "link", "set", "other0", "name", "uplink0")
+    machine.until(lambda x: x["uplinks"] == ["uplink0"])
+
+
+@pytest.mark.parametrize("command", ["status", "flows"])
+def test_nothing_is_installed(machine: Node, command: str) -> None:
+    (line,) = machine.penstock(command, code=4).stderr.splitlines()
+    assert line.startswith("error: nothing is pinned in /run/bpf/penstock/v")
+
+
+def test_another_run_dir_than_the_agents(machine: Node, tmp_path: Path) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    (line,) = machine.penstock("status", "--run-dir", str(tmp_path), code=4).stderr.splitlines()
+    assert line.startswith(f"error: no report in {tmp_path}")
