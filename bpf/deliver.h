@@ -32,7 +32,8 @@ enum way {
 
 static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
 {
-	__u32 length = skb->gso_size ? p->l4 - ETH_HLEN + 60 + skb->gso_size : skb->len - ETH_HLEN;
+	__u32 headers = p->l4 - ETH_HLEN + p->l4_header;
+	__u32 length = skb->gso_size ? headers + skb->gso_size : skb->len - ETH_HLEN;
 
 	return !mtu || length <= mtu;
 }

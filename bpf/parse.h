@@ -74,6 +74,7 @@ struct packet {
 	__u32 l4;	 /* offset of the transport header */
 	__u8 protocol;
 	__u8 tcp_flags; /* 0 for UDP */
+	__u8 l4_header; /* bytes of TCP or UDP header, options included */
 	__u8 icmp_type;
 	__u8 hook;	  /* enum hook: where the packet is */
 	__u32 listener_id; /* set when a listener was found */
@@ -109,6 +110,7 @@ static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct
 		*sport = bpf_ntohs(tcp->source);
 		*dport = bpf_ntohs(tcp->dest);
 		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->l4_header = tcp->doff * 4;
 		return tcp->doff < 5 ? PARSED_MALFORMED : PARSED_FLOW;
 	}
 	if (p->protocol == IPPROTO_UDP) {
@@ -119,6 +121,7 @@ static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct
 		*sport = bpf_ntohs(udp->source);
 		*dport = bpf_ntohs(udp->dest);
 		p->tcp_flags = 0;
+		p->l4_header = sizeof(*udp);
 		return PARSED_FLOW;
 	}
 	if (p->protocol == icmp_of_family) {
