@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import json
 import selectors
 import socket
@@ -18,6 +20,9 @@ from lab.topology import Address
 RESET = "reset"
 REFUSED = "refused"
 SILENCE = "silence"
+
+UNSPECIFIED = {4: "0.0.0.0", 6: "::"}
+_ports = itertools.cycle(range(20_000, 60_000))
 
 BATCH = 500
 """Sockets open at once: below the 1024 descriptors that a process has by default."""
@@ -41,7 +46,8 @@ def _connected(
         try:
             endpoint.settimeout(5)
             if source is not None:
-                endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if kind is socket.SOCK_STREAM:  # a connection of before may rest in TIME_WAIT
+                    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 endpoint.bind(source)
             endpoint.connect((str(address), port))
         except BaseException:
@@ -55,11 +61,17 @@ def connect(namespace: Namespace, address: Address, port: int, source: tuple[str
     return _connected(namespace, address, port, socket.SOCK_STREAM, source)
 
 
-def associate(
-    namespace: Namespace, address: Address, port: int, source: tuple[str, int] | None = None
-) -> socket.socket:
-    """A connected UDP socket in the namespace."""
-    return _connected(namespace, address, port, socket.SOCK_DGRAM, source)
+def associate(namespace: Namespace, address: Address, port: int) -> socket.socket:
+    """A connected UDP socket in the namespace, at a port that was not used before.
+
+    The kernel would choose at random, and a port that was used a moment ago belongs to a flow that is not new.
+    """
+    while True:
+        try:
+            return _connected(namespace, address, port, socket.SOCK_DGRAM, (UNSPECIFIED[address.version], next(_ports)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 def abort_on_close(connection: socket.socket) -> None:
