@@ -44,6 +44,10 @@ static __always_inline int rewrite_transport(struct __sk_buff *skb, const struct
 	ports->source = bpf_htons(r->sport);
 	ports->dest = bpf_htons(r->dport);
 	new_ports = (__u32)ports->source + ports->dest;
+	if (zero_means_none && !ports->check) { /* nothing balances the ports in the packet's own sum */
+		bpf_csum_update(skb, fold32(difference(old_ports, new_ports)));
+		return 0;
+	}
 	if (bpf_l4_csum_replace(skb, l4 + check_at, 0, addresses, BPF_F_PSEUDO_HDR | zero_means_none))
 		return -1;
 	if (new_ports == old_ports)
