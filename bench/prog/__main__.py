@@ -1,0 +1,111 @@
+"""`python -m bench.prog`: writes docs/bench-prog.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench import machine
+from bench.prog import cases, report
+from bench.prog.frames import Hook
+from bench.prog.way import PODS, DataPath, Setup, data_path
+from bench.site import BUILD
+from lab.topology import FAMILIES, Lab, LabBusy, Shape
+from loader.objects import Object
+from loader.spec import ObjectSpec
+
+SETUPS: Final = (
+    Setup("`stack`, 2 listeners", "stack"),
+    Setup("`stack`, 10,000 listeners", "stack", 9_998),
+    Setup("`redirect`, 2 listeners", "redirect"),
+)
+PASSES: Final = 9
+CALLS: Final = 60
+CONNECTIONS: Final = 300
+"""Per pass, family and setup."""
+_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.prog", description=__doc__)
+    parser.add_argument("--cpu", type=int, default=machine.last_cpu())
+    parser.add_argument("--dry", action="store_true", help="print the table, leave docs/ alone")
+    return parser.parse_args()
+
+
+def _again_and_again(paths: list[DataPath], timings: report.Timings) -> None:
+    """Every case of every path in turn, a few hundred short calls each."""
+    for path in paths:
+        cases.establish(path)
+        for case in cases.CASES:
+            if path.setup.delivery in case.deliveries:
+                cases.check(path, case)
+    for _ in range(PASSES):
+        for case in cases.CASES:
+            for path in paths:
+                if path.setup.delivery in case.deliveries:
+                    row = report.Row(case.title, case.hook)
+                    timings[row, path.setup].extend(cases.once(path, case) for _ in range(CALLS))
+
+
+def _connections(paths: list[DataPath], timings: report.Timings) -> None:
+    """Connections from ever new ports; each segment is run once, first that of all connections, then the next one."""
+    for number in range(PASSES):
+        ports = range(10_000 + number * CONNECTIONS, 10_000 + (number + 1) * CONNECTIONS)
+        for family in FAMILIES:
+            for path in paths:
+                for segment in cases.connection(path, family, "a"):
+                    row = report.Row(segment.title, None)
+                    all_frames = [segment.of_port(port) for port in ports]
+                    timings[row, path.setup].extend(cases.run_segment(path, segment, x) for x in all_frames)
+
+
+def _floors(lab: Lab, paths: list[DataPath]) -> list[tuple[str, report.Timing]]:
+    """The harness itself: a program that does nothing, one that only reads headers, and a single run."""
+    path = paths[0]
+    interface = path.interfaces[Hook.UPLINK_INGRESS]
+    frame = cases.CASES[0].frame(interface)
+    timed: dict[str, list[int]] = defaultdict(list)
+    with Object.load(ObjectSpec(BUILD / "floor.bpf.o", {}, {}), lab.pins) as loaded:
+        for _ in range(PASSES * CALLS):
+            for title, name, repeat in (
+                ("does nothing", "nothing", cases.STACK_RUNS),
+                ("reads Ethernet, IPv4 and TCP headers", "parse", cases.STACK_RUNS),
+                ("does nothing, one single run", "nothing", 1),
+            ):
+                result = loaded.program(name).test_run(frame, repeat=repeat, ctx=interface.context())
+                timed[title].append(int(result.duration_ns))
+    return [(title, report.timing(values)) for title, values in timed.items()]
+
+
+def main() -> int:
+    """0: measured and written; 1: a packet did not do what its case says."""
+    arguments = _arguments()
+    machine.pin(arguments.cpu)
+    timings: report.Timings = defaultdict(list)
+    try:
+        with ExitStack() as stack:
+            lab = stack.enter_context(Lab("bprog", Shape(backends=PODS)))
+            paths = [stack.enter_context(data_path(lab, setup)) for setup in SETUPS]
+            stack.enter_context(lab.node.inside())
+            _again_and_again(paths, timings)
+            _connections(paths, timings)
+            floors = _floors(lab, paths)
+    except (cases.Broken, LabBusy) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    about = f"{time.strftime('%Y-%m-%d')}. {machine.description()}; load average {machine.load():.1f}."
+    page = report.markdown(SETUPS, timings, floors, about, (cases.STACK_RUNS, cases.REDIRECT_RUNS))
+    print(page)
+    if not arguments.dry:
+        (_DOCS / "bench-prog.md").write_text(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""docs/bench-prog.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.prog.frames import Hook
+from bench.prog.way import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A packet at a hook; `hook` None where it goes to the one that its way of delivery has for it."""
+
+    title: str
+    hook: Hook | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Nanoseconds: median and best of all calls."""
+
+    median: float
+    best: int
+
+
+Timings = dict[tuple[Row, Setup], list[int]]
+
+
+def timing(values: Sequence[int]) -> Timing:
+    """Of calls' means."""
+    return Timing(statistics.median(values), min(values))
+
+
+_METHOD = """\
+## Method
+
+- `BPF_PROG_TEST_RUN`: no interface, no interrupts; nanoseconds of the program alone, **median (best)** of many short
+  calls, setups and packets in turn. One flow per family and protocol, all in cache: the best case, as all such figures.
+- A repeated run sees the packet that the run before has made. So that every run does the whole work, two listeners are
+  each other's backends, and a packet goes to and fro between two flows (`bench/prog/way.py`): look-up, state, counters,
+  an address, a port and all checksums, every time. It is checked that each run ended in the verdict that the row names,
+  and that the packet is the same after an even number of them. Frames of 60 octets of payload, checksum not offloaded
+  (`CHECKSUM_NONE`).
+- `redirect` calls are of {redirect} runs, since each takes one off the hop limit; the others of {stack}.
+- The segments of a connection are single runs on ever new ports, between system calls: caches are colder, and each
+  holds the harness's cost of a single run (last line of the first table).
+"""
+
+
+def _cell(values: Sequence[int]) -> str:
+    if not values:
+        return "—"
+    seen = timing(values)
+    return f"**{seen.median:.0f}** ({seen.best})"
+
+
+def _table(rows: Iterable[Row], setups: Sequence[Setup], timings: Timings, *, hooks: bool) -> list[str]:
+    heading = ["packet", *(["program"] if hooks else []), *(x.title for x in setups)]
+    lines = [f"| {' | '.join(heading)} |", f"| {' | '.join(['---'] * len(heading))} |"]
+    for row in rows:
+        cells = (_cell(timings.get((row, setup), [])) for setup in setups)
+        names = [row.title, *([f"`{row.hook.program}`"] if row.hook else [])]
+        lines.append(f"| {' | '.join([*names, *cells])} |")
+    return lines
+
+
+def markdown(
+    setups: Sequence[Setup], timings: Timings, floors: Sequence[tuple[str, Timing]], about: str, runs: tuple[int, int]
+) -> str:
+    """The whole page. `runs`: of one call, stack and redirect."""
+    rows = list(dict.fromkeys(row for row, _ in timings))
+    lines = [
+        "# What a packet costs",
+        "",
+        "Written by `make bench-prog`; do not edit. Nanoseconds.",
+        "",
+        about,
+        "",
+        "| harness: a program that | |",
+        "| --- | --- |",
+        *(f"| {title} | **{x.median:.0f}** ({x.best}) |" for title, x in floors),
+        "",
+        *_table((x for x in rows if x.hook), setups, timings, hooks=True),
+        "",
+        "The segments of a connection, each run once:",
+        "",
+        *_table((x for x in rows if not x.hook), setups, timings, hooks=False),
+        "",
+        _METHOD.format(stack=runs[0], redirect=runs[1]),
+    ]
+    return "\n".join(lines)
