@@ -29,7 +29,7 @@ from loader.spec import ObjectSpec
 
 from . import objects as o
 from .kernel import Checksums
-from .world import NETS, V4, Net, World
+from .world import NETS, V4, Net, Node
 
 Json = dict[str, Any]
 
@@ -154,7 +154,7 @@ _COUNT = struct.Struct("=QQ")
 class Rig:
     """The programs with one set of settings. `checksums` and `gso` say how packets come; tests set them."""
 
-    def __init__(self, world: World, loaded: Object, settings: Mapping[str, int]) -> None:
+    def __init__(self, world: Node, loaded: Object, settings: Mapping[str, int]) -> None:
         self.world = world
         self.object = loaded
         self.settings = settings
@@ -331,6 +331,10 @@ class Rig:
                 sums[index] = (sums[index][0] + packets, sums[index][1] + octets)
         return sums
 
+    def verdicts(self) -> dict[tuple[int, int], int]:
+        """Packets by hook and verdict, since the load."""
+        return {divmod(i, o.VERDICTS): packets for i, (packets, _) in enumerate(self._read_verdicts())}
+
     def run(
         self,
         hook: int,
@@ -398,7 +402,7 @@ def private_bpffs() -> Iterator[Path]:
         os.close(mount)
 
 
-def spec(world: World, settings: Mapping[str, int], sizes: Mapping[str, int]) -> ObjectSpec:
+def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int]) -> ObjectSpec:
     """tc.bpf.o for that world."""
     rodata = {"local_ifindex": world.device["penstock0"].ifindex, **settings}
     return ObjectSpec(o.TC_OBJECT, rodata, {**SIZES, **sizes})

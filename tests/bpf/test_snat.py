@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.inet import TCP as TCPHeader
+from scapy.layers.l2 import Ether
 
 from .conftest import OpenRig
 from .exchange import Way, answered, carried, dropped
+from .kernel import Checksums
 from .objects import (
     ESTABLISHED,
     FLOW_COLLISION,
@@ -196,3 +198,13 @@ def test_a_reply_half_alone_is_no_flow(rig: Rig, net: Net) -> None:
     late = between(net, TCP, (net.pod, BACKEND_PORT), (net.gateway, half["to_sport"]), "SA", seq=500, ack=1)
     dropped(rig, LOCAL_EGRESS, late, NO_FLOW)
     assert SYN_ACK not in {x["state"] for _, x in rig.map(rig.tables(TCP, net)[1]).items()}
+
+
+@pytest.mark.parametrize("flags", ["A", "PA", "FA"])
+def test_a_stream_met_in_the_middle_is_reset_since_nobody_remembers_its_port(rig: Rig, net: Net, flags: str) -> None:
+    sent = between(net, TCP, (net.node, CLIENT_PORT), (net.gateway, SERVED), flags, seq=5000, ack=9000)
+    outcome = rig.run(LOCAL_EGRESS, rig.frame(LOCAL_EGRESS, sent), checksums=Checksums.NONE)
+    assert outcome.verdict == REFUSED_COLLISION
+    assert Ether(outcome.packet)[TCPHeader].flags == "R"
+    assert Ether(outcome.packet)[TCPHeader].seq == 9000
+    assert not rig.entries(rig.tables(TCP, net)[0])

@@ -139,7 +139,8 @@ V6 = Net(
 )
 NETS = (V4, V6)
 
-_MACS = {
+# Of the interface, and of what is behind it.
+MACS = {
     "uplink": ("02:00:00:00:01:01", "02:00:00:00:01:02"),
     "penstock0": ("02:00:00:00:02:01", "02:00:00:00:02:02"),
     "pod0": ("02:00:00:00:03:01", "02:00:00:00:03:02"),
@@ -148,14 +149,24 @@ _MACS = {
 # Further MAC addresses behind the same interfaces.
 NEIGHBOUR_MAC = "02:00:00:00:01:50"
 CLIENT_MAC = "02:00:00:00:01:64"
-ROUTER_MAC = _MACS["uplink"][1]
+ROUTER_MAC = MACS["uplink"][1]
 
-_LINKS = f"""
+_SYSCTLS = {
+    "ipv4/ip_forward": 1,
+    "ipv4/conf/all/rp_filter": 0,
+    "ipv4/conf/default/rp_filter": 0,
+    "ipv6/conf/all/forwarding": 1,
+    "ipv6/conf/default/accept_dad": 0,
+}
+_VETHS = f"""
+link add uplink address {MACS["uplink"][0]} type veth peer name uplink0 address {MACS["uplink"][1]} netns {{outside}}
+link add pod0 address {MACS["pod0"][0]} type veth peer name eth0 address {MACS["pod0"][1]} netns {{pod}}
+link add pod1 address {MACS["pod1"][0]} type veth peer name eth1 address {MACS["pod1"][1]} netns {{pod}}
+"""
+# With an uplink, pod0 and pod1 of whatever kind.
+_CONFIGURATION = f"""
 link set lo up
-link add uplink address {_MACS["uplink"][0]} type veth peer name uplink0 address {_MACS["uplink"][1]} netns {{outside}}
-link add penstock0 address {_MACS["penstock0"][0]} type veth peer name penstock1 address {_MACS["penstock0"][1]}
-link add pod0 address {_MACS["pod0"][0]} type veth peer name eth0 address {_MACS["pod0"][1]} netns {{pod}}
-link add pod1 address {_MACS["pod1"][0]} type veth peer name eth1 address {_MACS["pod1"][1]} netns {{pod}}
+link add penstock0 address {MACS["penstock0"][0]} type veth peer name penstock1 address {MACS["penstock0"][1]}
 link set penstock0 arp off up
 link set penstock1 arp off up
 link set uplink up
@@ -179,32 +190,45 @@ neigh add {V4.client} lladdr {CLIENT_MAC} dev uplink
 neigh add {V6.client} lladdr {CLIENT_MAC} dev uplink
 neigh add {V4.neighbour} lladdr {NEIGHBOUR_MAC} dev uplink
 neigh add {V6.neighbour} lladdr {NEIGHBOUR_MAC} dev uplink
-neigh add {V4.pod} lladdr {_MACS["pod0"][1]} dev pod0
-neigh add {V6.pod} lladdr {_MACS["pod0"][1]} dev pod0
-neigh add {V4.pod2} lladdr {_MACS["pod0"][1]} dev pod0
-neigh add {V6.pod2} lladdr {_MACS["pod0"][1]} dev pod0
-neigh add {V4.unhooked} lladdr {_MACS["pod1"][1]} dev pod1
-neigh add {V6.unhooked} lladdr {_MACS["pod1"][1]} dev pod1
+neigh add {V4.pod} lladdr {MACS["pod0"][1]} dev pod0
+neigh add {V6.pod} lladdr {MACS["pod0"][1]} dev pod0
+neigh add {V4.pod2} lladdr {MACS["pod0"][1]} dev pod0
+neigh add {V6.pod2} lladdr {MACS["pod0"][1]} dev pod0
+neigh add {V4.unhooked} lladdr {MACS["pod1"][1]} dev pod1
+neigh add {V6.unhooked} lladdr {MACS["pod1"][1]} dev pod1
 """
 
 
-class World:
-    """The three namespaces. `device` knows the node's interfaces by name."""
+class Node:
+    """The node's namespace, with no interface yet. `device` knows them by name once they are configured."""
 
     def __init__(self) -> None:
-        self.node, self.outside, self.pod = Namespace(), Namespace(), Namespace()
-        for name, value in (
-            ("ipv4/ip_forward", 1),
-            ("ipv6/conf/all/forwarding", 1),
-            ("ipv6/conf/default/accept_dad", 0),
-        ):
+        self.node = Namespace()
+        self.device: dict[str, Device] = {}
+        for name, value in _SYSCTLS.items():
             self.node.sysctl(name, value)
-        self.node.ip(_LINKS.format(outside=self.outside.path, pod=self.pod.path))
+
+    def configure(self) -> None:
+        """Addresses, routes and neighbours; uplink, pod0 and pod1 are there."""
+        self.node.ip(_CONFIGURATION)
+        with self.node.inside():
+            self.device = {name: Device(socket.if_nametoindex(name), *macs) for name, macs in MACS.items()}
+
+    def close(self) -> None:
+        self.node.close()
+
+
+class World(Node):
+    """A node whose uplink and pods are veth pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside, self.pod = Namespace(), Namespace()
+        self.node.ip(_VETHS.format(outside=self.outside.path, pod=self.pod.path))
         # A veth has a carrier, and with it its routes, only when both ends are up.
         self.outside.ip("link set lo up\nlink set uplink0 up\n")
         self.pod.ip("link set lo up\nlink set eth0 up\nlink set eth1 up\n")
-        with self.node.inside():
-            self.device = {name: Device(socket.if_nametoindex(name), *macs) for name, macs in _MACS.items()}
+        self.configure()
 
     def close(self) -> None:
         for namespace in (self.node, self.outside, self.pod):
