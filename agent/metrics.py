@@ -1,8 +1,9 @@
 """Prometheus metrics: the kernel's counters at the moment of the scrape, and the agent's own state.
 
 Decides: names and labels. Counters stand per endpoint, because a sum over endpoints falls when one goes, which
-Prometheus would take for a restart and count twice; `sum by (backend)` adds them up. Rules: nothing is counted here;
-names and words are those of `penstock status`; a table is an alarm from 70 % on.
+Prometheus would take for a restart and count twice; `sum by (backend)` adds them up. A backendRef is labelled by its
+position too, since one Service may stand twice. Rules: nothing is counted here; names are those of `penstock status`; a
+table is an alarm from 70 % on.
 Must never: scan a flow table.
 """
 
@@ -28,7 +29,8 @@ from loader.errors import LoaderError
 log = logging.getLogger(__name__)
 
 _LISTENER = ("gateway", "listener", "protocol", "port", "route")
-_BACKEND = (*_LISTENER, "backend", "endpoint")
+_BACKEND = (*_LISTENER, "backend", "position")
+_ENDPOINT = (*_BACKEND, "endpoint")
 
 
 def registry(meter: Meter, report: Callable[[], Report]) -> CollectorRegistry:
@@ -104,20 +106,23 @@ def listener_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) 
 
 def backend_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) -> Iterator[Metric]:
     """Flows, packets and bytes by endpoint, and what each backendRef's weight asks for."""
-    connections = CounterMetricFamily("penstock_backend_connections", "new flows given to an endpoint", labels=_BACKEND)
-    packets = CounterMetricFamily("penstock_backend_packets", "packets", labels=(*_BACKEND, "direction"))
-    octets = CounterMetricFamily("penstock_backend_bytes", "bytes", labels=(*_BACKEND, "direction"))
+    connections = CounterMetricFamily(
+        "penstock_backend_connections", "new flows given to an endpoint", labels=_ENDPOINT
+    )
+    packets = CounterMetricFamily("penstock_backend_packets", "packets", labels=(*_ENDPOINT, "direction"))
+    octets = CounterMetricFamily("penstock_backend_bytes", "bytes", labels=(*_ENDPOINT, "direction"))
     state = GaugeMetricFamily(
-        "penstock_backend_state", "1 for the state an endpoint is in", labels=(*_BACKEND, "state")
+        "penstock_backend_state", "1 for the state an endpoint is in", labels=(*_ENDPOINT, "state")
     )
     share = GaugeMetricFamily(
-        "penstock_backend_share", "part of new flows that a backend's weight asks for", labels=(*_LISTENER, "backend")
+        "penstock_backend_share", "part of new flows that a backend's weight asks for", labels=_BACKEND
     )
     for listener in listeners:
         for backend in listener.backends:
-            share.add_metric((*_labels(listener), backend.name), backend.share)
+            ref = (*_labels(listener), backend.name, str(backend.position))
+            share.add_metric(ref, backend.share)
             for endpoint in backend.endpoints:
-                labels = (*_labels(listener), backend.name, endpoint.place)
+                labels = (*ref, endpoint.place)
                 count = counters.backends.get(endpoint.id, BackendCount())
                 connections.add_metric(labels, count.connections)
                 packets.add_metric((*labels, "request"), count.request_packets)

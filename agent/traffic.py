@@ -20,12 +20,14 @@ TABLE_ALARM = 0.7  # fill from which a table is reported: there is time left to 
 
 @dataclass(frozen=True, slots=True)
 class BackendTraffic:
-    """One backendRef of a listener. `share` is wanted, `seen` observed (None before the first flow), both 0..1.
+    """One backendRef of a listener, by its `position` among them: a Service may stand twice.
 
+    `share` is wanted, `seen` observed (None before the first flow), both 0..1.
     `rejected_because` is "" for a backendRef that is served. `endpoints` counts by state name. `packets` and `bytes`
     are both directions together; rates are per second and None until there are two samples.
     """
 
+    position: int
     name: str
     weight: int
     share: float
@@ -104,11 +106,11 @@ def with_rates(now: Traffic, before: Traffic, seconds: float) -> Traffic:
     """`now` with the rates since `before`, which was taken `seconds` earlier."""
     if seconds <= 0:
         return now
-    backends = {(x.gateway, x.name, y.name): y for x in before.listeners for y in x.backends}
+    backends = {(x.gateway, x.name, y.position, y.name): y for x in before.listeners for y in x.backends}
     verdicts = {(x.hook, x.verdict): x.packets for x in before.verdicts}
 
     def rated(listener: ListenerTraffic, backend: BackendTraffic) -> BackendTraffic:
-        old = backends.get((listener.gateway, listener.name, backend.name))
+        old = backends.get((listener.gateway, listener.name, backend.position, backend.name))
         if old is None:
             return backend
         return replace(
@@ -154,6 +156,7 @@ def _backend(backend: BackendReport, counters: Counters, flows: int, rejected: f
     counts = [counters.backends.get(x.id, BackendCount()) for x in backend.endpoints]
     connections = sum(x.connections for x in counts)
     return BackendTraffic(
+        position=backend.position,
         name=backend.name,
         weight=backend.weight,
         share=backend.share,

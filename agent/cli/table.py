@@ -26,7 +26,7 @@ def render(traffic: Traffic, *, rates: bool = False) -> RenderableType:
 
 def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterable[Table]:
     """One table per Gateway: a line for each listener, and below it one for each backendRef of its route."""
-    widest = max((len(name) for row in rows for name in (_name(row), *map(_name, row.backends))), default=0)
+    widest = max((len(name) for row in rows for name in (_name(row), *_ref_names(row))), default=0)
     for (gateway, addresses), own in itertools.groupby(rows, key=lambda x: (x.gateway, x.addresses)):
         table = titled(f"Gateway {gateway} at {', '.join(addresses)}")
         table.add_column("listener, backend", no_wrap=True, min_width=widest)
@@ -38,8 +38,8 @@ def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterab
         table.add_column("route, endpoints", overflow="fold")
         for row in own:
             table.add_row(*_listener_line(row, rates), style="bold")
-            for backend in row.backends:
-                table.add_row(*_backend_line(backend, rates))
+            for name, backend in zip(_ref_names(row), row.backends, strict=True):
+                table.add_row(name, *_backend_line(backend, rates))
         yield table
 
 
@@ -85,8 +85,16 @@ def titled(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _name(row: ListenerTraffic | BackendTraffic) -> str:
-    return f"{row.name} {row.protocol}/{row.port}" if isinstance(row, ListenerTraffic) else f"  {row.name}"
+def _name(row: ListenerTraffic) -> str:
+    return f"{row.name} {row.protocol}/{row.port}"
+
+
+def _ref_names(row: ListenerTraffic) -> list[str]:
+    """Names of the backendRefs; a Service that stands twice is told apart by position."""
+    names = [x.name for x in row.backends]
+    return [
+        f"  {x.name} (backendRefs[{x.position}])" if names.count(x.name) > 1 else f"  {x.name}" for x in row.backends
+    ]
 
 
 def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
@@ -102,7 +110,6 @@ def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
 
 def _backend_line(backend: BackendTraffic, rates: bool) -> list[str | Text]:
     line: list[str | Text] = [
-        _name(backend),
         str(backend.weight),
         f"{backend.share:.1%}",
         "" if backend.seen is None else f"{backend.seen:.1%}",

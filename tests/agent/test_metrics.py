@@ -108,22 +108,44 @@ def test_flows_by_listener_and_outcome() -> None:
 
 def test_backends_by_endpoint() -> None:
     found = samples(metrics.backend_metrics((LISTENER,), Counters({}, {}, {2: BackendCount(1, 2, 3, 4, 5)})))
-    name, first, second = "default/a:80", "10.0.0.1:8080", "[fd00::1]:8080"
+    name, first, second = "default/a:80", ("10.0.0.1:8080", "0"), ("[fd00::1]:8080", "0")
     assert found == {
-        ("penstock_backend_connections_total", (name, first)): 1,
-        ("penstock_backend_connections_total", (name, second)): 0,
-        ("penstock_backend_packets_total", (name, "request", first)): 2,
-        ("penstock_backend_packets_total", (name, "reply", first)): 4,
-        ("penstock_backend_packets_total", (name, "request", second)): 0,
-        ("penstock_backend_packets_total", (name, "reply", second)): 0,
-        ("penstock_backend_bytes_total", (name, "request", first)): 3,
-        ("penstock_backend_bytes_total", (name, "reply", first)): 5,
-        ("penstock_backend_bytes_total", (name, "request", second)): 0,
-        ("penstock_backend_bytes_total", (name, "reply", second)): 0,
-        ("penstock_backend_state", (name, first, "active")): 1,
-        ("penstock_backend_state", (name, second, "draining")): 1,
-        ("penstock_backend_share", (name,)): 1,
+        ("penstock_backend_connections_total", (name, *first)): 1,
+        ("penstock_backend_connections_total", (name, *second)): 0,
+        ("penstock_backend_packets_total", (name, "request", *first)): 2,
+        ("penstock_backend_packets_total", (name, "reply", *first)): 4,
+        ("penstock_backend_packets_total", (name, "request", *second)): 0,
+        ("penstock_backend_packets_total", (name, "reply", *second)): 0,
+        ("penstock_backend_bytes_total", (name, "request", *first)): 3,
+        ("penstock_backend_bytes_total", (name, "reply", *first)): 5,
+        ("penstock_backend_bytes_total", (name, "request", *second)): 0,
+        ("penstock_backend_bytes_total", (name, "reply", *second)): 0,
+        ("penstock_backend_state", (name, *first, "active")): 1,
+        ("penstock_backend_state", (name, *second, "draining")): 1,
+        ("penstock_backend_share", (name, "0")): 1,
     }
+
+
+def test_a_service_that_stands_twice_is_two_backend_refs() -> None:
+    (first,) = LISTENER.backends
+    second = replace(first, position=1, share=0.5, endpoints=(replace(first.endpoints[0], id=4),))
+    counts = {2: BackendCount(1), 4: BackendCount(7)}
+    twice = replace(LISTENER, backends=(first, second))
+    found = [
+        (x.labels["position"], x.labels["endpoint"], x.value)
+        for family in metrics.backend_metrics((twice,), Counters({}, {}, counts))
+        for x in family.samples
+        if x.name == "penstock_backend_connections_total"
+    ]
+    assert found == [("0", "10.0.0.1:8080", 1), ("0", "[fd00::1]:8080", 0), ("1", "10.0.0.1:8080", 7)]
+
+
+def test_no_two_samples_have_equal_labels() -> None:
+    (first,) = LISTENER.backends
+    twice = replace(LISTENER, backends=(first, replace(first, position=1)))
+    for family in metrics.backend_metrics((twice,), Counters({}, {}, {})):
+        labels = [(x.name, tuple(sorted(x.labels.items()))) for x in family.samples]
+        assert len(labels) == len(set(labels)), family.name
 
 
 @pytest.mark.parametrize(

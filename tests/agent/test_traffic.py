@@ -65,6 +65,18 @@ def test_a_rejected_share_is_seen_as_what_was_rejected() -> None:
     assert [x.rejected_because for x in rows] == ["", "no such Service", "no ready endpoint"]
 
 
+def test_a_service_that_stands_twice_has_two_rows_and_two_rates() -> None:
+    twice = listener(
+        BackendReport(0, "a", 1, 0.5, "", (endpoint(2),)), BackendReport(1, "a", 1, 0.5, "", (endpoint(3),))
+    )
+    before, now = (
+        traffic([twice], Counters({}, {}, {2: BackendCount(x), 3: BackendCount(y)}), ())
+        for x, y in ((0, 100), (10, 120))
+    )
+    rows = with_rates(now, before, 1.0).listeners[0].backends
+    assert [(x.position, x.name, x.connection_rate) for x in rows] == [(0, "a", 10.0), (1, "a", 20.0)]
+
+
 def test_verdicts_that_never_happened_are_left_out() -> None:
     counters = Counters(
         {

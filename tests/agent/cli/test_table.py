@@ -17,8 +17,10 @@ from agent.sources.base import SourceError
 from agent.traffic import BackendTraffic, ListenerTraffic, Traffic, VerdictTraffic
 
 BACKENDS = (
-    BackendTraffic("default/blue:80", 70, 0.7, 0.695, {"active": 2, "draining": 1}, 139, 1390, 4096, "", 12.0, 98304.0),
-    BackendTraffic("default/none:80", 30, 0.3, None, {}, 0, 0, 0, "no ready endpoint"),
+    BackendTraffic(
+        0, "default/blue:80", 70, 0.7, 0.695, {"active": 2, "draining": 1}, 139, 1390, 4096, "", 12.0, 98304.0
+    ),
+    BackendTraffic(1, "default/none:80", 30, 0.3, None, {}, 0, 0, 0, "no ready endpoint"),
 )
 LISTENER = ListenerTraffic(
     "default/edge", "web", ("192.0.2.1",), 80, "TCP", "default/web", "TCPRoute", 139, 61, 2, BACKENDS
@@ -68,6 +70,13 @@ def test_listeners_and_their_backends() -> None:
         "2 active, 1 draining",
     ]
     assert second == ["default/none:80", "30", "30.0%", "0", "0", "0 B", "rejected: no ready endpoint"]
+
+
+def test_a_service_that_stands_twice_is_told_apart_by_position() -> None:
+    twice = replace(LISTENER, backends=(BACKENDS[0], BACKENDS[1], replace(BACKENDS[0], position=2)))
+    (drawn,) = table.listeners([twice])
+    names = [x[0] for x in lines(drawn)[4:]]
+    assert names == ["default/blue:80 (backendRefs[0])", "default/none:80", "default/blue:80 (backendRefs[2])"]
 
 
 def test_one_table_for_each_gateway() -> None:
