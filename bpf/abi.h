@@ -5,7 +5,8 @@
  * Decides: the layout of each map's key and value, the verdicts, the drop reasons, the states.
  * Rules:
  *   - This is the only header that reaches Python, and it does so through BTF: names here are the names in
- *     `bpftool map dump`, in the metrics and in the docs. There is no second declaration anywhere.
+ *     `bpftool map dump`; metrics and tables use them in lower case. (agent/compile, which is pure, repeats the few numbers
+ *     it needs; a test compares them.)
  *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
  *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
  *   - Padding is explicit and zero: keys are hashed byte by byte.
@@ -62,7 +63,7 @@ enum verdict {
 	DROP_RATE_LIMITED = 15,	  /* would have been answered with RST or ICMP, but the limit was reached */
 	DROP_TABLE_FULL = 16,	  /* as REFUSED_FULL, but nothing could be answered */
 	DROP_FLOW_COLLISION = 17, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_NO_FLOW = 18,	  /* belongs to no flow and cannot begin one: late reply, stray RST */
+	DROP_NO_FLOW = 18,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST */
 	DROP_INTERNAL = 19,	  /* a kernel helper failed */
 	VERDICT_COUNT = 20,
 };
@@ -204,7 +205,10 @@ enum flow_flag {
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
 };
 
-/* Cached way out of this node; the data path looks it up again when it has expired. */
+/*
+ * Cached way out of this node; the data path looks it up again when it has expired. Of an SNAT flow's request: the
+ * MAC of our own interface, by which it enters the stack.
+ */
 struct nexthop {
 	__u32 ifindex;
 	__u32 expires; /* seconds since boot */

@@ -5,7 +5,7 @@
  * Rules:
  *   - Insert the reply entry first, then the request entry, both NOEXIST; if the second fails the first is taken back.
  *     There is no two-key transaction in BPF: whoever meets half a pair treats it as absent.
- *   - Both halves carry one random generation. Removing writes generation 0 into both before deleting: elements are
+ *   - Both halves carry one random generation. Removing writes generation 0 into a half before deleting it: elements are
  *     reused at once, so a reader copies what it needs and then checks key_check and generation again.
  *   - The twin's key is the reverse of what the entry rewrites to. It is derived, never stored.
  * Must never: leave a reply entry without its request entry on purpose; change `to_*` of a live entry.
@@ -73,6 +73,15 @@ static __always_inline long flow_delete(enum table table, int family, const unio
 	return bpf_map_delete_elem(&udp_flows6, key);
 }
 
+/*
+ * From outside only requests may arrive, and replies that we asked for by SNAT: nobody there speaks for a backend
+ * that knows the client's own address.
+ */
+static __always_inline int may_arrive(enum hook hook, const struct flow *f)
+{
+	return hook != HOOK_UPLINK_INGRESS || !(f->flags & FLOW_REPLY) || (f->flags & FLOW_SNAT);
+}
+
 static __always_inline int words_of(int family)
 {
 	return family == AF_INET ? 1 : 4;
@@ -95,6 +104,17 @@ static __always_inline __u32 key_check6(const struct tuple6 *t)
 static __always_inline __u32 key_check(int family, const union tuple *key)
 {
 	return family == AF_INET ? key_check4(&key->v4) : key_check6(&key->v6);
+}
+
+/* The entry of a new flow, wherever it stands by now: another CPU may have promoted it meanwhile. */
+static __always_inline struct flow *known_flow(int family, const struct packet *p)
+{
+	struct flow *f;
+
+	if (p->protocol == IPPROTO_UDP)
+		return flow_lookup(TABLE_UDP, family, &p->tuple);
+	f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
+	return f ? f : flow_lookup(TABLE_TCP, family, &p->tuple);
 }
 
 /* The key of the twin: the reverse of what `f` rewrites to. */

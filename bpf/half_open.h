@@ -7,7 +7,42 @@
 
 #include "translate.h"
 
-/* Moves the state of the packet's half-open flow on. Returns the table where its entry is now, or FLOW_IS_ABSENT. */
+/* The handshake is complete: the pair moves to the table that is never evicted. */
+VERIFIED_ONCE int promote(int family, struct flow *half)
+{
+	struct packet *p = this_cpu_packet();
+	struct pair *pair = this_cpu_pair();
+	struct flow *twin;
+	int error;
+
+	if (!pair || !p || !half)
+		return -1;
+	__builtin_memcpy(&pair->request_key, &p->tuple, sizeof(pair->request_key));
+	__builtin_memcpy(&pair->request, half, sizeof(pair->request));
+	reply_key_of(family, pair);
+	twin = flow_lookup(TABLE_HALF_OPEN, family, &pair->reply_key);
+	if (!twin)
+		return -1;
+	__builtin_memcpy(&pair->reply, twin, sizeof(pair->reply));
+	if (pair->request.generation != pair->reply.generation)
+		return -1;
+	pair->request.state = FLOW_ESTABLISHED;
+	pair->reply.state = FLOW_ESTABLISHED;
+	/* First, since a flow that ageing does not know would stand there for ever; half-open it can wait. */
+	if (watch_age(TABLE_TCP, family, pair))
+		return -1;
+	error = pair_insert(TABLE_TCP, family);
+	if (error)
+		return error;
+	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);
+	count_connection(pair->request.backend_id);
+	return 0;
+}
+
+/*
+ * Moves the state of the packet's half-open flow on; returns whether there is one. Its entry may be in the
+ * established table after that (known_flow finds it).
+ */
 VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
@@ -20,22 +55,21 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 	__u32 generation;
 
 	if (!p || !scratch)
-		return FLOW_IS_ABSENT;
+		return 0;
 	f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
 	if (!f)
-		return FLOW_IS_ABSENT;
-	/* From outside only requests, and replies that we asked for by SNAT: nobody else speaks for a backend. */
-	if (p->hook == HOOK_UPLINK_INGRESS && (f->flags & (FLOW_REPLY | FLOW_SNAT)) == FLOW_REPLY)
-		return FLOW_IS_ABSENT;
+		return 0;
+	if (!may_arrive(p->hook, f))
+		return 0;
 	generation = f->generation;
 	twin = live_twin(TABLE_HALF_OPEN, family, &p->tuple, f, &scratch->twin);
 	if (!twin) {
 		twin_key(family, &p->tuple, f, &scratch->twin);
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
-		return FLOW_IS_ABSENT;
+		return 0;
 	}
 	if (bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &tcp, sizeof(tcp)))
-		return FLOW_IS_ABSENT;
+		return 0;
 	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, IPPROTO_TCP))
 		step = STEP_REOPEN; /* nobody to reset yet: another backend may finish the handshake */
 	else if (f->flags & FLOW_REPLY)
@@ -44,10 +78,12 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 		step = half_open_request(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));
 	if (step == STEP_REOPEN) {
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
-		return FLOW_IS_ABSENT;
+		return 0;
 	}
 	f->seen = now_seconds();
-	return step == STEP_PROMOTE && !promote(family, f) ? TABLE_TCP : TABLE_HALF_OPEN;
+	if (step == STEP_PROMOTE)
+		promote(family, f); /* if it fails, another CPU did it, or it stays half-open and the next segment tries again */
+	return 1;
 }
 
 #endif /* PENSTOCK_HALF_OPEN_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Every pinned map, once. Sizes are those of a default installation; the agent sets them before load.
+ * The maps that the agent knows. Sizes are those of a default installation; the agent sets them before load.
  * Rules: types come from abi.h. Scratch space that nobody else reads is declared where it is used; it is pinned too,
  * for two objects share their maps by name.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Making pairs: both halves in, or neither (flow.h has the protocol).
+ * Making pairs: both halves in, or neither (flow.h has the protocol), and known to ageing.
  */
 #ifndef PENSTOCK_PAIR_H
 #define PENSTOCK_PAIR_H
@@ -66,6 +66,42 @@ VERIFIED_ONCE int pair_insert(enum table table, int family)
 	else if (table == TABLE_TCP)
 		count_live(family, 1);
 	return error;
+}
+
+/* Hands a flow over to ageing. Not 0: the turnstile is full. */
+static __always_inline long watch_age(enum table table, int family, struct pair *pair)
+{
+	if (family == AF_INET) {
+		__builtin_memcpy(&pair->age4.key, &pair->request_key, sizeof(pair->age4.key));
+		pair->age4.generation = pair->request.generation;
+		pair->age4.due = 0;
+		if (table == TABLE_TCP)
+			return bpf_map_push_elem(&ageing_tcp4, &pair->age4, 0);
+		return bpf_map_push_elem(&ageing_udp4, &pair->age4, 0);
+	}
+	__builtin_memcpy(&pair->age6.key, &pair->request_key, sizeof(pair->age6.key));
+	pair->age6.generation = pair->request.generation;
+	pair->age6.due = 0;
+	if (table == TABLE_TCP)
+		return bpf_map_push_elem(&ageing_tcp6, &pair->age6, 0);
+	return bpf_map_push_elem(&ageing_udp6, &pair->age6, 0);
+}
+
+static __always_inline void reply_key_of(int family, struct pair *pair)
+{
+	twin_key(family, &pair->request_key, &pair->request, &pair->reply_key);
+}
+
+/* Puts the pair in under the client's own source address and port. */
+static __always_inline int insert_kept(enum table table, int family, struct pair *pair)
+{
+	reply_key_of(family, pair);
+	pair->request.key_check = key_check(family, &pair->request_key);
+	pair->reply.key_check = key_check(family, &pair->reply_key);
+	/* The same tuple may be live as an established flow: then it is taken, whatever this table says. */
+	if (table == TABLE_HALF_OPEN && !evict_if_dead(TABLE_TCP, family, &pair->reply_key, &pair->twin))
+		return -EEXIST;
+	return pair_insert(table, family);
 }
 
 #endif /* PENSTOCK_PAIR_H */

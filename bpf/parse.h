@@ -5,7 +5,6 @@
  * Decides: whether a packet has one (TCP or UDP, not a fragment), where its transport header starts.
  * Rules:
  *   - IPv4 options and IPv6 extension headers are stepped over (RFC 8200 section 4; at most MAX_EXTENSIONS), never read.
- *   - VLAN-tagged frames are not looked into: they belong to the VLAN's own interface, which may be an uplink itself.
  *   - Headers outside the linear part are pulled in once. Lengths come from skb->len, not tot_len (0 in BIG TCP).
  * Must never: write to the packet, or trust a length field further than the data goes.
  */
@@ -24,6 +23,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "maps.h"
+#include "verifier.h"
 #include "words.h"
 
 #define AF_INET 2
@@ -47,7 +47,6 @@ enum parsed {
 	PARSED_OTHER,	  /* another protocol over IP */
 	PARSED_MALFORMED, /* addresses are known, the rest contradicts itself */
 	PARSED_SHORT,	  /* ends within a header, or the header is not linear yet */
-	PARSED_NOT_IP,
 };
 
 union tuple {
@@ -207,6 +206,11 @@ static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *
 	}
 	t->protocol = p->protocol;
 	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMPV6);
+}
+
+static __always_inline enum parsed parse(struct __sk_buff *skb, struct packet *p, int family)
+{
+	return family == AF_INET ? parse4(skb, p) : parse6(skb, p);
 }
 
 /* Brings the headers into the linear part; the packet must be parsed anew after it. */

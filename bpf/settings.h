@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the agent sets before the programs are loaded (rodata: the verifier drops the branches not taken).
- * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds.
+ * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds. Two constants
+ * of all installations stand at the end: the agent does not set them.
  */
 #ifndef PENSTOCK_SETTINGS_H
 #define PENSTOCK_SETTINGS_H
@@ -16,17 +17,17 @@ const volatile __u32 tcp_flows_max = 131072;
 const volatile __u32 udp_flows_max = 65536;
 /* RST and ICMP of our own, per CPU and second. */
 const volatile __u32 reply_rate_limit = 1000;
-/* Put on packets we redirect to an interface whose egress carries our hook, taken off there. */
-const volatile __u32 redirect_mark = 0x50454e53;
-/* Same on every node, so that any node picks the same backend. */
-const volatile __u32 hash_seed = 0x70656e73;
-
 /* Idle limits. RFC 5382 REQ-5: established at least 2 h 4 m; RFC 4787 REQ-5: UDP at least 2 m. */
 const volatile __u32 limit_tcp_established = 7860;
 const volatile __u32 limit_half_open = 60;
 const volatile __u32 limit_closed = 60;
 const volatile __u32 limit_reset = 10;
 const volatile __u32 limit_udp = 120;
+
+/* Put on packets we redirect to an interface whose egress carries our hook, taken off there. */
+const volatile __u32 redirect_mark = 0x50454e53;
+/* Same on every node, so that any node picks the same backend. */
+const volatile __u32 hash_seed = 0x70656e73;
 
 /* Never read by a program: clang leaves an enum out of BTF that no variable has, and the agent reads these there. */
 const volatile struct {

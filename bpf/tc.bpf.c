@@ -53,7 +53,7 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 }
 
 /* TCP or UDP to a gateway, without a flow: FLOW_GOES_ON with a backend chosen, or the verdict. */
-VERIFIED_ONCE int begin(struct __sk_buff *skb, int family)
+VERIFIED_ONCE int find_backend(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct listener *listener;
@@ -70,7 +70,7 @@ VERIFIED_ONCE int begin(struct __sk_buff *skb, int family)
 }
 
 /* IP, but neither TCP nor UDP with ports. */
-VERIFIED_ONCE int other(struct __sk_buff *skb, struct packet *p, int family, enum parsed parsed)
+VERIFIED_ONCE int without_ports(struct __sk_buff *skb, struct packet *p, int family, enum parsed parsed)
 {
 	struct gateway *gateway;
 
@@ -88,7 +88,7 @@ VERIFIED_ONCE int other(struct __sk_buff *skb, struct packet *p, int family, enu
 	return parsed == PARSED_OTHER ? DROP_PROTOCOL : DROP_MALFORMED;
 }
 
-static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
+static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
 				       struct weight weight, int *action)
 {
 	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS;
@@ -96,11 +96,10 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 	struct gateway *gateway;
 	enum parsed parsed;
 	struct flow *f;
-	int table = FLOW_IS_ABSENT;
 
-	parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
+	parsed = parse(skb, p, family);
 	if (parsed == PARSED_SHORT && !pull_headers(skb))
-		parsed = family == AF_INET ? parse4(skb, p) : parse6(skb, p);
+		parsed = parse(skb, p, family);
 	if (parsed == PARSED_SHORT) {
 		if (skb->len < ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
 			return VERDICT_NOT_OURS;
@@ -109,7 +108,7 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 	if (parsed != PARSED_FLOW) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
-		verdict = other(skb, p, family, parsed);
+		verdict = without_ports(skb, p, family, parsed);
 		goto answered;
 	}
 	if (skb->pkt_type != PACKET_HOST)
@@ -128,19 +127,17 @@ static __always_inline int with_family(struct __sk_buff *skb, struct packet *p, 
 			return VERDICT_NOT_OURS;
 		p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	}
-	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple))
-		table = half_open_step(skb, family);
-	if (table == FLOW_IS_ABSENT) {
+	if (p->protocol != IPPROTO_TCP || !flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) ||
+	    !half_open_step(skb, family)) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
-		verdict = begin(skb, family);
+		verdict = find_backend(skb, family);
 		if (verdict == FLOW_GOES_ON)
 			verdict = begin_flow(skb, family);
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
-		table = p->protocol == IPPROTO_TCP ? TABLE_HALF_OPEN : TABLE_UDP;
 	}
-	f = flow_lookup(table, family, &p->tuple);
+	f = known_flow(family, p);
 	if (!f)
 		return DROP_INTERNAL;
 	verdict = carry(skb, p, f, family, hook, weight, action);
@@ -167,13 +164,14 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		count(hook, VERDICT_REDIRECTED, weight);
 		return TC_ACT_UNSPEC;
 	}
-	/* Frames for other hosts (promiscuous mode) and tagged ones are not this interface's. */
+	/* Not this interface's: frames for other hosts (promiscuous mode), and tagged ones, which belong to the VLAN's own
+	 * interface (it may be an uplink itself). */
 	if (skb->pkt_type == PACKET_OTHERHOST || skb->vlan_present)
 		verdict = VERDICT_NOT_OURS;
 	else if (skb->protocol == bpf_htons(ETH_P_IP))
-		verdict = with_family(skb, p, AF_INET, hook, weight, &action);
+		verdict = handle_ip(skb, p, AF_INET, hook, weight, &action);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		verdict = with_family(skb, p, AF_INET6, hook, weight, &action);
+		verdict = handle_ip(skb, p, AF_INET6, hook, weight, &action);
 	else if (hook == HOOK_UPLINK_INGRESS && skb->protocol == bpf_htons(ETH_P_ARP)) {
 		verdict = answer_arp(skb);
 		if (verdict == VERDICT_NEIGHBOUR)

@@ -98,23 +98,6 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 	return table == TABLE_UDP ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
 }
 
-static __always_inline void count_flow(struct flow *f, __u32 backend_id, int is_reply, struct weight weight)
-{
-	struct backend_count *count = bpf_map_lookup_elem(&backend_counts, &backend_id);
-
-	f->packets += weight.packets;
-	f->bytes += weight.bytes;
-	if (!count)
-		return;
-	if (is_reply) {
-		count->reply_packets += weight.packets;
-		count->reply_bytes += weight.bytes;
-	} else {
-		count->request_packets += weight.packets;
-		count->request_bytes += weight.bytes;
-	}
-}
-
 /* Rewrites by entry `f` and sends on. FLOW_IS_ABSENT if the entry turned out to be another flow's. */
 static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct flow *f, int family, enum hook hook,
 				 struct weight weight, int *action)
@@ -152,8 +135,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 	__u32 now = now_seconds();
 	int step;
 
-	/* From outside only requests, and replies that we asked for by SNAT, may arrive. */
-	if (hook == HOOK_UPLINK_INGRESS && (f->flags & (FLOW_REPLY | FLOW_SNAT)) == FLOW_REPLY)
+	if (!may_arrive(hook, f))
 		return FLOW_IS_ABSENT;
 	if (p->protocol == IPPROTO_TCP) {
 		if ((p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) || f->state != FLOW_ESTABLISHED) {

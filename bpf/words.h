@@ -29,15 +29,4 @@ static __always_inline int equal_words(const void *a, const void *b, int words)
 	return !different;
 }
 
-/*
- * A global function is verified once, by itself, instead of once per call and per state of its caller; in return the
- * verifier knows nothing of its arguments but their types: pointers must be checked, and may not be returned. Before 6.2
- * such a pointer may not be the key or the value of a map helper either ("R2 type=mem expected=fp, ..., map_value"): a
- * function that looks something up gets its packet and its pair from the CPU's own maps instead.
- */
-#define VERIFIED_ONCE __attribute__((noinline))
-
-/* "r" keeps clang from turning a bounds check into something that the verifier cannot follow. */
-#define OPAQUE(variable) asm volatile("" : "+r"(variable))
-
 #endif /* PENSTOCK_WORDS_H */

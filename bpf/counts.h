@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Counting of listeners, backends and flows; packets by verdict are counted in verdict.h.
+ * Rules: per CPU, so nothing is shared. A TCP connection counts when it is established, a UDP flow when it begins.
+ */
+#ifndef PENSTOCK_COUNTS_H
+#define PENSTOCK_COUNTS_H
+
+#include "verdict.h"
+
+static __always_inline void count_connection(__u32 backend_id)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+	struct backend_count *count = bpf_map_lookup_elem(&backend_counts, &backend_id);
+	struct listener_count *listener;
+	__u32 listener_id;
+
+	if (!backend || !count)
+		return;
+	count->connections++;
+	listener_id = backend->listener_id;
+	listener = bpf_map_lookup_elem(&listener_counts, &listener_id);
+	if (listener)
+		listener->connections++;
+}
+
+/* A new flow in the share of REJECT, or one that we had no room for. */
+static __always_inline void count_turned_away(__u32 listener_id, int rejected)
+{
+	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
+
+	if (!count)
+		return;
+	if (rejected)
+		count->rejected++;
+	else
+		count->refused++;
+}
+
+static __always_inline void count_flow(struct flow *f, __u32 backend_id, int is_reply, struct weight weight)
+{
+	struct backend_count *count = bpf_map_lookup_elem(&backend_counts, &backend_id);
+
+	f->packets += weight.packets;
+	f->bytes += weight.bytes;
+	if (!count)
+		return;
+	if (is_reply) {
+		count->reply_packets += weight.packets;
+		count->reply_bytes += weight.bytes;
+	} else {
+		count->request_packets += weight.packets;
+		count->request_bytes += weight.bytes;
+	}
+}
+
+#endif /* PENSTOCK_COUNTS_H */

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a stage says to the next one, when it is not the packet's verdict (verdicts are not negative).
+ */
+#ifndef PENSTOCK_OUTCOME_H
+#define PENSTOCK_OUTCOME_H
+
+enum {
+	FLOW_IS_ABSENT = -1, /* as if there were no entry */
+	FLOW_GOES_ON = -2,   /* translate the packet */
+};
+
+#endif /* PENSTOCK_OUTCOME_H */
