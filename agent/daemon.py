@@ -36,7 +36,7 @@ from agent.traffic import traffic
 
 log = logging.getLogger(__name__)
 
-ALIVE = 60.0  # seconds without a sign of life of the loop after which /healthz says so
+ALIVE = 300.0  # seconds without a sign of life of the loop after which /healthz says so; a pass may take long
 SOURCE_AGAIN = 5.0  # seconds until a source that died is started again
 LAST_GOOD = "last-good"
 

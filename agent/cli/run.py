@@ -51,6 +51,7 @@ def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) 
     """
     settings = _settings(manifests, uplinks, delivery, words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events; what they meant is told by us
     with told():
         daemon.run(settings, manifests, _features(), _say_started)
     click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")

@@ -63,6 +63,8 @@ class Tables:
         pins = pins_of(pin_dir, layout_of(btf))
         if not (pins / _WRITTEN[0]).exists():
             raise NotInstalled(f"nothing is pinned in {pins}: no agent has run on this node since it booted")
+        if missing := [x for x in (*_WRITTEN, *_COUNTED, *FLOWS) if not (pins / x).exists()]:
+            raise NotInstalled(f"{pins} lacks {missing[0]}: an agent is starting, or died while it did; start it again")
         with contextlib.ExitStack() as stack:
             opened = {
                 path.name: stack.enter_context(Map.open_pinned(path))

@@ -1,8 +1,8 @@
 """Texts of manifest files that were good, kept over a restart of the agent.
 
 Decides: nothing; it is a cupboard. A file that is bad when the agent starts runs on with the text kept here.
-Rules: one copy per manifest file, replaced atomically. A cupboard that cannot be written costs only this safety, so
-errors are logged and not raised.
+Rules: one copy per manifest file, replaced atomically, readable for its owner only (manifests may hold secrets). A
+cupboard that cannot be written costs only this safety, so errors are logged and not raised.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LastGood:
         """Keep `text` as the good state of the file `name`."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._directory / name, text.encode())
+            write_atomically(self._directory / name, text.encode(), mode=0o600)
         except OSError as error:
             log.warning("cannot keep a copy of %s: %s", name, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -141,9 +142,8 @@ def test_a_folder_that_is_a_link_to_a_version(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.yaml").write_text(service("one", port))
     (tmp_path / "current").symlink_to("v1")
-    watched = Watched(tmp_path / "current")
-    watched.until_running(one=80)
-    (tmp_path / "tmp").symlink_to("v2")
-    os.replace(tmp_path / "tmp", tmp_path / "current")
-    watched.until_running(one=81)
-    watched.close()
+    with contextlib.closing(Watched(tmp_path / "current")) as watched:
+        watched.until_running(one=80)
+        (tmp_path / "tmp").symlink_to("v2")
+        os.replace(tmp_path / "tmp", tmp_path / "current")
+        watched.until_running(one=81)
