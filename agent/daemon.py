@@ -26,6 +26,7 @@ from agent.loop import Loop
 from agent.meter import Meter
 from agent.metrics import registry
 from agent.reporter import Reporter
+from agent.run_dir import LAST_GOOD
 from agent.server import Answer, StatusServer
 from agent.settings import Settings, split_address
 from agent.snapshot import snapshot
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 
 ALIVE = 300.0  # seconds without a sign of life of the loop after which /healthz says so; a pass may take long
 SOURCE_AGAIN = 5.0  # seconds until a source that died is started again
-LAST_GOOD = "last-good"
 
 
 @dataclass(frozen=True, slots=True)

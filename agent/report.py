@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from agent.atomic import write_atomically
+from agent.run_dir import REPORT
 from agent.sources.base import SourceError
 
 VERSION = 1
-FILE_NAME = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +156,13 @@ class Report:
 def save(report: Report, run_dir: Path) -> None:
     """Publish `report` in `run_dir`. Raises OSError."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(run_dir / FILE_NAME, report.to_json())
+    write_atomically(run_dir / REPORT, report.to_json())
 
 
 def load(run_dir: Path) -> Report | None:
     """The last report published in `run_dir`; None when there is none that this version understands."""
     try:
-        report = msgspec.json.decode((run_dir / FILE_NAME).read_bytes(), type=Report)
+        report = msgspec.json.decode((run_dir / REPORT).read_bytes(), type=Report)
     except (OSError, msgspec.MsgspecError):
         return None
     return report if report.version == VERSION else None

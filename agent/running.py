@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.dataplane.lock import LOCK_FILE
+from agent.run_dir import LOCK
 
 _LOCKS = Path("/proc/locks")
 
@@ -20,7 +20,7 @@ def agent_running(run_dir: Path) -> bool:
     proc_locks(5): `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`, device numbers in hexadecimal.
     """
     try:
-        status = (run_dir / LOCK_FILE).stat()
+        status = (run_dir / LOCK).stat()
         lines = _LOCKS.read_text().splitlines()
     except OSError:
         return False

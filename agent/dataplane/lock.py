@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from agent.dataplane.errors import AlreadyRunning
-
-LOCK_FILE = "agent.lock"
+from agent.run_dir import LOCK
 
 
 class AgentLock:
@@ -28,7 +27,7 @@ class AgentLock:
     @classmethod
     def take(cls, run_dir: Path) -> AgentLock:
         """Raises AlreadyRunning naming the holder, OSError when the folder cannot be written."""
-        path = run_dir / LOCK_FILE
+        path = run_dir / LOCK
         while True:
             run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

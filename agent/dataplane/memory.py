@@ -16,8 +16,8 @@ import msgspec
 from agent.atomic import write_atomically
 from agent.compile.image import BackendName, ListenerName, Names
 from agent.dataplane.multicast import Membership
+from agent.run_dir import MEMORY
 
-FILE_NAME = "dataplane.json"
 _VERSION = 1
 
 
@@ -39,7 +39,7 @@ class _File(msgspec.Struct, frozen=True):
 def recall(run_dir: Path) -> Memory:
     """What was remembered last."""
     try:
-        file = msgspec.json.decode((run_dir / FILE_NAME).read_bytes(), type=_File)
+        file = msgspec.json.decode((run_dir / MEMORY).read_bytes(), type=_File)
         memberships = frozenset((name, bytes.fromhex(mac.replace(":", ""))) for name, mac in file.memberships)
     except (OSError, ValueError):  # msgspec's errors are ValueErrors
         return Memory()
@@ -57,9 +57,4 @@ def remember(memory: Memory, run_dir: Path) -> None:
         sorted((name, mac.hex(":")) for name, mac in memory.memberships),
     )
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_atomically(run_dir / FILE_NAME, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
-
-
-def forget(run_dir: Path) -> None:
-    """Remove the file, if it is there."""
-    (run_dir / FILE_NAME).unlink(missing_ok=True)
+    write_atomically(run_dir / MEMORY, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")

@@ -1,9 +1,9 @@
 """Removing every trace of the gateway from a node.
 
 Decides: the order: hooks first, so that no packet meets half a gateway; then routes, memberships and our own interface;
-then the pins, with which the tables and the ageing timer go; then our files. Rules: every step works without the
-others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice is no error.
-Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
+then the pins, with which the tables and the ageing timer go; then our files, the lock last. Rules: every step works
+without the others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice is
+no error. Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pyroute2 import IPRoute
 from agent.dataplane import own_interface
 from agent.dataplane.fib import remove_gateway_routes
 from agent.dataplane.lock import AgentLock
-from agent.dataplane.memory import forget, recall
+from agent.dataplane.memory import recall
 from agent.dataplane.multicast import reconcile_memberships
+from agent.run_dir import clear
 from loader.attach import attachments, detach
 
 
@@ -46,7 +47,7 @@ def down(pin_dir: Path, run_dir: Path) -> Removed:
             reconcile_memberships((), (), recall(run_dir).memberships)
             interface = own_interface.remove(netlink)
         pins = sum(_remove_tree(x) for x in layouts)
-        forget(run_dir)
+        clear(run_dir)
     finally:
         lock.discard()
     for folder in (pin_dir, run_dir):

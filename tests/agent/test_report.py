@@ -19,6 +19,7 @@ from agent.report import (
     Report,
     SourceReport,
 )
+from agent.run_dir import REPORT
 from agent.sources.base import SourceError
 
 FULL = Report(
@@ -63,7 +64,7 @@ FULL = Report(
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     report.save(FULL, tmp_path / "run")
     assert report.load(tmp_path / "run") == FULL
-    assert [x.name for x in (tmp_path / "run").iterdir()] == [report.FILE_NAME]
+    assert [x.name for x in (tmp_path / "run").iterdir()] == [REPORT]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_understood_is_no_report(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / report.FILE_NAME).write_bytes(content)
+        (tmp_path / REPORT).write_bytes(content)
     assert report.load(tmp_path) is None
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from agent import run_dir
 from agent.compile.image import BackendName, ListenerName, Names
-from agent.dataplane.memory import FILE_NAME, Memory, forget, recall, remember
+from agent.dataplane.memory import Memory, recall, remember
 from routes.plan import Protocol
 
 MEMORY = Memory(
@@ -29,12 +30,5 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"version": 1}', b'{"version": 2, "listeners": {}}', b"\xff"])
 def test_what_cannot_be_understood_is_nothing(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / FILE_NAME).write_bytes(content)
-    assert recall(tmp_path) == Memory()
-
-
-def test_forgetting_twice_is_no_error(tmp_path: Path) -> None:
-    remember(MEMORY, tmp_path)
-    forget(tmp_path)
-    forget(tmp_path)
+        (tmp_path / run_dir.MEMORY).write_bytes(content)
     assert recall(tmp_path) == Memory()

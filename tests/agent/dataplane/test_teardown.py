@@ -9,6 +9,7 @@ import pytest
 
 from agent.dataplane import Dataplane, down
 from agent.dataplane.errors import AlreadyRunning
+from agent.dataplane.lock import AgentLock
 from agent.settings import Settings
 from loader.attach import attachments, detach
 
@@ -78,6 +79,24 @@ def test_nothing_is_left(node, installed: Settings, damage: Callable[[object, Se
     assert down(installed.pin_dir, installed.run_dir)
     assert traces(node, installed) == []
     assert not down(installed.pin_dir, installed.run_dir)
+
+
+def test_the_agents_files_go_while_no_other_agent_can_start(node, installed: Settings, monkeypatch) -> None:
+    last_good = installed.run_dir / "last-good" / "0123456789abcdef"
+    last_good.mkdir(parents=True)
+    (last_good / "web.yaml").write_text("kind: Gateway")
+    (installed.run_dir / "report.json").write_text("{}")
+    left: list[str] = []
+    discard = AgentLock.discard
+
+    def seen(lock: AgentLock) -> None:
+        left.extend(x.name for x in installed.run_dir.iterdir())
+        discard(lock)
+
+    monkeypatch.setattr(AgentLock, "discard", seen)
+    down(installed.pin_dir, installed.run_dir)
+    assert left == ["agent.lock"]
+    assert traces(node, installed) == []
 
 
 def test_what_was_removed_is_told(node, installed: Settings) -> None:
