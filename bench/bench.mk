@@ -26,11 +26,11 @@ $(BENCH_ENDS): build/bench/%: bench/%.c bench/endpoint.h
 	$(CC) -O2 -Wall -Wextra -Werror -std=gnu11 $< -o $@
 
 bench: bench-deps bpf $(VENV)/bench-installed
-	@$(MAKE) --no-print-directory $(BENCH_ENDS) $(BENCH_BPF)
+	@$(MAKE) -s --no-print-directory $(BENCH_ENDS) $(BENCH_BPF)
 	@sh tools/bpffs.sh
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 bench-prog: bench-deps bpf
-	@$(MAKE) --no-print-directory $(BENCH_BPF)
+	@$(MAKE) -s --no-print-directory $(BENCH_BPF)
 	@sh tools/bpffs.sh
 	@$(BIN)/python -m bench.prog $(BENCH_PROG_ARGS)
