@@ -15,7 +15,7 @@ class Exit(enum.IntEnum):
     """0 = done. 2 is click's own, for a wrong command line."""
 
     OK = 0
-    FINDINGS = 1  # check: the manifests have errors; status: something is not as it should be
+    FINDINGS = 1  # check: the manifests have errors; status: the node is not ready
     USAGE = 2
     UNFIT = 3  # the node lacks something: root, bpffs, a kernel feature, an interface
     NOT_INSTALLED = 4  # nothing of ours is on this node

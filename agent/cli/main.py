@@ -37,6 +37,7 @@ class _Lazy(click.Group):
 def main() -> None:
     """An eBPF L4 gateway for Kubernetes: TCPRoute and UDPRoute, split by weight in the kernel.
 
-    Exit codes: 0 done, 1 findings, 2 wrong command line, 3 the node lacks something, 4 nothing is installed on this
-    node, 5 another agent or program is in the way, 6 the kernel or the file system refused.
+    Exit codes: 0 done, 1 errors in the manifests (check) or the node is not ready (status), 2 wrong command line, 3 the
+    node lacks something, 4 nothing is installed on this node, 5 another agent or program is in the way, 6 the kernel or
+    the file system refused.
     """

@@ -1,7 +1,8 @@
 """`penstock status`: what this node does now, with or without an agent.
 
 Decides: where it is read: names and conditions from the report that the agent published last, numbers from the pinned
-tables. Rules: reads only. Exit code 1 when the agent that runs (or ran last) has never brought the kernel to its state.
+tables. Rules: reads only. Exit code 1 when the node is not ready, as /readyz says it: the agent that runs, or ran last,
+did not see the kernel hold the state that the manifests ask for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from agent.traffic import Traffic, traffic, with_rates
 @click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds.")
 @places
 def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
-    """Show gateways, listeners, routes, backends, traffic, drops and tables."""
+    """Show gateways, listeners, routes, backends, traffic, drops and tables.
+
+    Exit code 1 if the node is not ready.
+    """
     with told(), View.open(pin_dir, run_dir, object_dir) as view:
         if watch:
             _watch(view, run_dir, interval)
@@ -46,7 +50,7 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
         else:
             head = overview(report, running=running, now=time.time())
             console().print(Group(head, gateways(report.objects), table.render(now)))
-        if report.applied.at is None:
+        if not report.ready:
             raise click.exceptions.Exit(Exit.FINDINGS)
 
 

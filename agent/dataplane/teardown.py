@@ -2,8 +2,8 @@
 
 Decides: the order: hooks first, so that no packet meets half a gateway; then routes, memberships and our own interface;
 then the pins, with which the tables and the ageing timer go; then our files, the lock last. Rules: every step works
-without the others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice is
-no error. Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
+without the others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice
+is no error. Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
 """
 
 from __future__ import annotations

@@ -112,10 +112,13 @@ class Node:
         return agent
 
     def status(self) -> Mapping[str, Any] | None:
-        """What `penstock status -o json` says; None when it is not ready to say anything."""
+        """What `penstock status -o json` says; None before an agent has brought the kernel to a state."""
         done = self.penstock("status", "-o", "json", code=None)
-        said: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
-        return said
+        if done.returncode not in (0, 1):
+            return None
+        said: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if said["ready"] else 1), done
+        return said if said["applied"]["at"] is not None else None
 
     def until(self, condition: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
         """Wait until the status meets the condition, and return it."""

@@ -199,9 +199,11 @@ def test_what_does_not_fit_is_told_and_nothing_of_it_is_written(machine: Node) -
     assert "max_listeners" in status["applied"]["error"]
     assert conditions(status, "Gateway")["Programmed"] == "Unknown"
     assert not status["ready"]
+    assert "NOT READY" in machine.penstock("status", code=1).stdout
     assert status["listeners"] == before["listeners"]
     status = machine.changed(lambda: machine.write("all.yaml", *WEB, *ENDPOINTS))
     assert (status["ready"], status["listeners"]) == (True, before["listeners"])
+    machine.penstock("status", code=0)
 
 
 def test_one_agent_per_node(served: Node) -> None:
