@@ -23,7 +23,7 @@ from agent.dataplane.usage import TableUse
 from agent.meter import Meter
 from agent.report import ListenerReport, Report
 from agent.traffic import TABLE_ALARM
-from agent.words import words
+from agent.words import label
 from loader.errors import LoaderError
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ def verdict_metrics(counters: Counters) -> Iterator[Metric]:
     packets = CounterMetricFamily("penstock_packets", "packets by hook and verdict", labels=("hook", "verdict"))
     octets = CounterMetricFamily("penstock_bytes", "bytes by hook and verdict", labels=("hook", "verdict"))
     for (hook, verdict), count in counters.verdicts.items():
-        packets.add_metric((words(hook), words(verdict)), count.packets)
-        octets.add_metric((words(hook), words(verdict)), count.bytes)
+        packets.add_metric((label(hook), label(verdict)), count.packets)
+        octets.add_metric((label(hook), label(verdict)), count.bytes)
     yield packets
     yield octets
 

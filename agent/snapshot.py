@@ -1,6 +1,7 @@
 """Report and traffic as one JSON value: what `penstock status -o json` prints and /status answers.
 
-Decides: the keys at the top. Rules: everything of the report, plus what only the moment knows.
+Decides: the keys at the top. Rules: everything of the report, plus what only the moment knows; hooks and
+verdicts are spelled as in the metrics.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from agent.report import Report
 from agent.traffic import Traffic
+from agent.words import label
 
 
 def snapshot(report: Report, traffic: Traffic, running: bool, now: float) -> dict[str, Any]:
@@ -19,10 +21,13 @@ def snapshot(report: Report, traffic: Traffic, running: bool, now: float) -> dic
     said: dict[str, Any] = msgspec.to_builtins(report)
     flowing: dict[str, Any] = msgspec.to_builtins(traffic)
     tables = [{**told, "fill": use.fill} for told, use in zip(flowing["tables"], traffic.tables, strict=True)]
+    verdicts = [
+        {**told, "hook": label(told["hook"]), "verdict": label(told["verdict"])} for told in flowing["verdicts"]
+    ]
     return {
         "ready": report.ready,
         "agent_running": running,
         "state_age_seconds": age,
         **said,
-        "traffic": {**flowing, "tables": tables},
+        "traffic": {**flowing, "tables": tables, "verdicts": verdicts},
     }

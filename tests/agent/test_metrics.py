@@ -92,8 +92,8 @@ def test_the_agent_itself(changes: dict[str, object], name: str, value: float) -
 def test_verdicts_by_hook() -> None:
     counters = Counters({("HOOK_UPLINK_INGRESS", "DROP_TABLE_FULL"): PacketCount(3, 180)}, {}, {})
     assert samples(metrics.verdict_metrics(counters)) == {
-        ("penstock_packets_total", ("uplink ingress", "drop table full")): 3,
-        ("penstock_bytes_total", ("uplink ingress", "drop table full")): 180,
+        ("penstock_packets_total", ("uplink_ingress", "drop_table_full")): 3,
+        ("penstock_bytes_total", ("uplink_ingress", "drop_table_full")): 180,
     }
 
 

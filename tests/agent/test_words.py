@@ -1,10 +1,10 @@
-"""Names of bpf/abi.h in, words out."""
+"""Names of bpf/abi.h in; words and labels out."""
 
 from __future__ import annotations
 
 import pytest
 
-from agent.words import words
+from agent.words import label, words
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,4 @@ from agent.words import words
 )
 def test_words(name: str, read: str) -> None:
     assert words(name) == read
+    assert label(name) == read.replace(" ", "_")
