@@ -101,9 +101,9 @@ def main() -> int:
         return 1
     about = f"{time.strftime('%Y-%m-%d')}. {machine.description()}; load average {machine.load():.1f}."
     page = report.markdown(SETUPS, timings, floors, about, (cases.STACK_RUNS, cases.REDIRECT_RUNS))
-    print(page)
     if not arguments.dry:
         (_DOCS / "bench-prog.md").write_text(page)
+    print(page)
     return 0
 
 
