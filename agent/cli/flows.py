@@ -63,7 +63,7 @@ def _line(flow: FlowRecord, name: str) -> tuple[str, ...]:
 
 
 def _plain(flow: FlowRecord) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(flow)
+    plain: dict[str, Any] = msgspec.to_builtins(flow, enc_hook=str)  # addresses
     return {**plain, "protocol": flow.protocol.name, "state": words(flow.state)}
 
 

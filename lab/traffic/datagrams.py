@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -91,10 +92,14 @@ class Datagrams:
             thread.join()
         self._endpoint.close()
 
+    def further(self, datagrams: int) -> Callable[[], bool]:
+        """Whether so many more datagrams were answered since now."""
+        goal = len(self._answered) + datagrams
+        return lambda: len(self._answered) >= goal
+
     def until_answered(self, datagrams: int) -> None:
         """Wait until so many more datagrams were answered."""
-        goal = len(self._answered) + datagrams
-        until(lambda: len(self._answered) >= goal, f"{datagrams} more datagrams answered", patience=60)
+        until(self.further(datagrams), f"{datagrams} more datagrams answered", patience=60)
 
     def finish(self) -> Exchanged:
         """Stop sending, wait for the answers that are still under way, and say how it went."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -77,15 +78,19 @@ class Transfer:
         """Octets sent and received so far."""
         return self._sent.octets + self._received.octets
 
-    def until_moved(self, octets: int) -> None:
-        """Wait until so many more octets were sent, and so many received, or the transfer broke."""
+    def further(self, octets: int) -> Callable[[], bool]:
+        """Whether so many more octets were sent since now, and so many received, or the transfer broke."""
         sent, received = self._sent.octets + octets, self._received.octets + octets
 
         def moved() -> bool:
-            broken = self._result is not None or self._problem
-            return bool(broken) or (self._sent.octets >= sent and self._received.octets >= received)
+            broken = self._result is not None or bool(self._problem)
+            return broken or (self._sent.octets >= sent and self._received.octets >= received)
 
-        until(moved, f"{octets} more octets moved both ways", patience=stream.PATIENCE, seen=lambda: vars(self))
+        return moved
+
+    def until_moved(self, octets: int) -> None:
+        """Wait until so many more octets were sent, and so many received, or the transfer broke."""
+        until(self.further(octets), f"{octets} more octets moved both ways", patience=stream.PATIENCE)
 
     def finish(self) -> Transferred:
         """End the transfer in order, and say how it went."""

@@ -23,6 +23,7 @@ from lab.shares import wrong_shares
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import SILENCE, ask, associate, outcomes
 from lab.traffic.datagrams import Datagrams
+from lab.traffic.stream import PATIENCE
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net.world import PODS
@@ -71,10 +72,8 @@ class Traffic:
 
     def goes_on(self, octets: int = 500_000) -> None:
         """Wait until every transfer moved so much more in both directions, and datagrams were answered meanwhile."""
-        for transfer in self.transfers:
-            transfer.until_moved(octets)
-        for exchange in self.datagrams:
-            exchange.until_answered(100)
+        everything = [x.further(octets) for x in self.transfers] + [x.further(100) for x in self.datagrams]
+        until(lambda: all(condition() for condition in everything), "everything goes on", patience=PATIENCE)
 
     def octets(self) -> int:
         """Moved so far by all transfers."""
@@ -127,19 +126,21 @@ def new_flows_are_served(gateway: Gateway, weights: dict[str, int]) -> None:
             assert wrong_shares(seen, weights) == []
 
 
+def is_known(gateway: Gateway, port: int) -> bool:
+    """Whether the kernel holds a flow of the client's port."""
+    return f'"port":{port}' in gateway.command("flows", "-o", "json", "--limit", "100000").stdout
+
+
 def test_an_agent_that_is_killed_and_stays_dead_costs_nothing(gateway: Gateway, traffic: Traffic) -> None:
     with associate(gateway.lab.client, GATEWAY[4], PORT) as idle:
-        client = ask(idle).client
+        port = ask(idle).client[1]
+        assert is_known(gateway, port)
         gateway.kill()
         # Next hops are looked up again by the data path itself.
         gateway.lab.node.run("ip", "neigh", "flush", "all")
         traffic.goes_on(5_000_000)
         new_flows_are_served(gateway, {"a": 70, "b": 30})
-
-        def forgotten() -> bool:
-            return f'"port":{client[1]}' not in gateway.command("flows", "-o", "json", "--limit", "100000").stdout
-
-        until(forgotten, "an idle flow is forgotten although no agent runs", patience=60, every=0.5)
+        until(lambda: not is_known(gateway, port), "an idle flow is forgotten though no agent runs", patience=60)
     gateway.start()
     traffic.goes_on()
     traffic.finish()
