@@ -23,7 +23,7 @@ class BackendTraffic:
     """One backendRef of a listener, by its `position` among them: a Service may stand twice.
 
     `share` is wanted, `seen` observed (None before the first flow), both 0..1.
-    `rejected_because` is "" for a backendRef that is served. `endpoints` counts by state name. `packets` and `bytes`
+    `why` is "" for a backendRef that is served. `endpoints` counts by state name. `packets` and `bytes`
     are both directions together; rates are per second and None until there are two samples.
     """
 
@@ -36,7 +36,7 @@ class BackendTraffic:
     connections: int
     packets: int
     bytes: int
-    rejected_because: str = ""
+    why: str = ""
     connection_rate: float | None = None
     bit_rate: float | None = None
 
@@ -165,7 +165,7 @@ def _backend(backend: BackendReport, counters: Counters, flows: int, rejected: f
         connections=connections,
         packets=sum(x.request_packets + x.reply_packets for x in counts),
         bytes=sum(x.request_bytes + x.reply_bytes for x in counts),
-        rejected_because=backend.why,
+        why=backend.why,
     )
 
 

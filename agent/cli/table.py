@@ -30,7 +30,7 @@ def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterab
     for (gateway, addresses), own in itertools.groupby(rows, key=lambda x: (x.gateway, x.addresses)):
         table = titled(f"Gateway {gateway} at {', '.join(addresses)}")
         table.add_column("listener, backend", no_wrap=True, min_width=widest)
-        for name in ("weight", "share", "seen", "connects", "packets", "bytes"):
+        for name in ("weight", "share", "seen", "connections", "packets", "bytes"):
             table.add_column(name, justify="right", no_wrap=True)
         if rates:
             table.add_column("new/s", justify="right", no_wrap=True)
@@ -120,8 +120,8 @@ def _backend_line(backend: BackendTraffic, rates: bool) -> list[str | Text]:
     if rates:
         line += [_rate(backend.connection_rate), _bits(backend.bit_rate)]
     states = [f"{count} {state}" for state, count in sorted(backend.endpoints.items())]
-    if backend.rejected_because:
-        return [*line, Text(", ".join([*states, f"rejected: {backend.rejected_because}"]), style="red")]
+    if backend.why:
+        return [*line, Text(", ".join([*states, f"rejected: {backend.why}"]), style="red")]
     return [*line, ", ".join(states)]
 
 

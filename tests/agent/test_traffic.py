@@ -62,7 +62,7 @@ def test_a_rejected_share_is_seen_as_what_was_rejected() -> None:
     counters = Counters({}, {1: ListenerCount(connections=60, rejected=40)}, {2: BackendCount(60)})
     rows = backends_of(rejecting, counters)
     assert [x.seen for x in rows] == [0.6, 0.2, 0.2]
-    assert [x.rejected_because for x in rows] == ["", "no such Service", "no ready endpoint"]
+    assert [x.why for x in rows] == ["", "no such Service", "no ready endpoint"]
 
 
 def test_a_service_that_stands_twice_has_two_rows_and_two_rates() -> None:

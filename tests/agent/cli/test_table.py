@@ -47,7 +47,7 @@ def test_listeners_and_their_backends() -> None:
     (drawn,) = table.listeners(TRAFFIC.listeners, rates=True)
     title, head, _, listener, first, second = lines(drawn)
     assert title == ["Gateway default/edge at 192.0.2.1"]
-    assert head[:7] == ["listener, backend", "weight", "share", "seen", "connects", "packets", "bytes"]
+    assert head[:7] == ["listener, backend", "weight", "share", "seen", "connections", "packets", "bytes"]
     assert listener == [
         "web TCP/80",
         "139",
