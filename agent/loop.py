@@ -44,7 +44,7 @@ REWIRE_EVERY = 0.2  # seconds between two looks at the interfaces while they cha
 RETRY_FIRST, RETRY_MOST = 1.0, 30.0  # seconds until what failed is tried again
 
 
-NOTHING_REFUSED = Refusals({}, {}, {})
+NOTHING_REFUSED = Refusals({}, {})
 NOTHING_WIRED = Wiring((), (), frozenset(), ())
 
 

@@ -4,30 +4,20 @@ Rules:
   - a gateway address of a family that the node does not speak, or that the tables cannot tell from another, is refused
     with all its listeners;
   - a listener on the node's own address is refused when a socket has its port, unless the kernel holds it already
-    (then its flows go on; the socket came later);
-  - a backend at one of the node's own addresses is refused: its slots become REJECT, so its weight share stays its own.
+    (then its flows go on; the socket came later).
+A backend at one of the node's own addresses does not come so far: pipeline.py refuses the endpoint.
 Every refusal has a reason for people. Must never: refuse for a passing state, such as an interface that is down.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from agent.compile.image import (
-    BACKEND_REJECT,
-    GATEWAY_NODE_ADDRESS,
-    POOL_SLOTS,
-    BackendState,
-    ListenerKey,
-    MapImage,
-)
+from agent.compile.image import GATEWAY_NODE_ADDRESS, ListenerKey, MapImage
 from agent.dataplane.addresses import ambiguous
 from agent.dataplane.sockets import UsedPort
 from routes.plan import Address
-
-_SLOTS = struct.Struct(f"={POOL_SLOTS}I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +35,15 @@ class Refusals:
 
     gateways: Mapping[Address, str]
     listeners: Mapping[ListenerKey, str]
-    backends: Mapping[int, str]
 
     def __bool__(self) -> bool:
-        return bool(self.gateways or self.listeners or self.backends)
+        return bool(self.gateways or self.listeners)
 
     def reasons(self) -> tuple[str, ...]:
         """One sentence each, for a log."""
         return (
             *(f"gateway address {address}: {why}" for address, why in self.gateways.items()),
             *(f"listener {x.address} port {x.port}/{x.protocol.name}: {why}" for x, why in self.listeners.items()),
-            *(f"backend {number}: {why}" for number, why in self.backends.items()),
         )
 
 
@@ -63,20 +51,13 @@ def admit(image: MapImage, node: NodeFacts, held: Collection[ListenerKey]) -> tu
     """The part of `image` that this node may hold, and what was left out of it."""
     gateways = {x: why for x in image.gateways if (why := _gateway_fault(x, node))}
     listeners = {x: why for x, _ in image.listeners.items() if (why := _listener_fault(x, image, node, gateways, held))}
-    backends = {
-        number: f"{x.address} is an address of this node itself"
-        for number, x in image.backends.items()
-        if x.state in (BackendState.ACTIVE, BackendState.DRAINING) and x.address in node.addresses
-    }
-    refused = Refusals(gateways, listeners, backends)
+    refused = Refusals(gateways, listeners)
     if not refused:
         return image, refused
     admitted = replace(
         image,
         gateways={x: flags for x, flags in image.gateways.items() if x not in gateways},
         listeners={x: entry for x, entry in image.listeners.items() if x not in listeners},
-        pools={x: _without(slots, backends) for x, slots in image.pools.items()} if backends else image.pools,
-        backends={x: entry for x, entry in image.backends.items() if x not in backends},
     )
     return admitted, refused
 
@@ -102,10 +83,3 @@ def _listener_fault(
     if own and key not in held and any(x.takes(key.address, key.port, key.protocol) for x in node.used_ports):
         return "a socket on the node has this port at the node's own address"
     return ""
-
-
-def _without(pool: bytes, refused: Collection[int]) -> bytes:
-    slots = _SLOTS.unpack(pool)
-    if not any(x in refused for x in slots):
-        return pool
-    return _SLOTS.pack(*(BACKEND_REJECT if x in refused else x for x in slots))

@@ -73,3 +73,12 @@ def test_the_plan_stays_the_same_object_when_only_slices_changed() -> None:
     second = wanted_after(first, old, new, new.keys() - old.keys(), ())
     assert second.plan is first.plan
     assert [str(x.address) for x in second.endpoints[PoolRef("default", "a", 80, Protocol.TCP)]] == ["10.0.0.1"]
+
+
+def test_an_endpoint_at_the_nodes_own_address_is_refused_by_name() -> None:
+    found = wanted(decoded(*BASE, ROUTE, endpoint_slice("a", "10.0.0.1", "10.0.0.9")), (ip_address("10.0.0.9"),))
+    assert [str(x.address) for x in found.endpoints[PoolRef("default", "a", 80, Protocol.TCP)]] == ["10.0.0.1"]
+    (refused,) = found.refused
+    assert "default/a" in str(refused)
+    assert "10.0.0.9" in str(refused)
+    assert "it is an address of this node" in str(refused)

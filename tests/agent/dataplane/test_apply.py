@@ -18,7 +18,7 @@ from agent.dataplane.readback import read_state
 from .images import GATEWAY, GATEWAY6, backend, make_image, pool
 from .packets import CLIENT, syn
 
-NOTHING = Refusals({}, {}, {})
+NOTHING = Refusals({}, {})
 
 STORY = {
     "the first image": make_image(),

@@ -9,7 +9,7 @@ from agent.dataplane.guards import Refusals
 from .images import BACKEND, GATEWAY, make_image, pool
 from .packets import CLIENT, datagram, syn
 
-NOTHING = Refusals({}, {}, {})
+NOTHING = Refusals({}, {})
 
 
 def counted(loaded) -> dict[tuple[str, str], int]:

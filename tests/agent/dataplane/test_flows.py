@@ -21,7 +21,7 @@ FAMILIES = {4: (CLIENT, GATEWAY, BACKEND), 6: (CLIENT6, GATEWAY6, BACKEND6)}
 def serve(loaded):
     def write(gateway: Address, address: Address) -> None:
         image = make_image(gateways={gateway: 0}, backends={2: backend(address=address)}, pools={1: pool(2)})
-        write_image(loaded.tables, image, Refusals({}, {}, {}))
+        write_image(loaded.tables, image, Refusals({}, {}))
 
     return write
 

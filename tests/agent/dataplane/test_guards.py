@@ -9,7 +9,6 @@ from ipaddress import ip_address
 import pytest
 
 from agent.compile.image import (
-    BACKEND_REJECT,
     GATEWAY_NODE_ADDRESS,
     POOL_SLOTS,
     BackendEntry,
@@ -29,13 +28,12 @@ FACTS = NodeFacts(frozenset({NODE}), frozenset(), ipv6=True)
 ENTRY = BackendEntry(BACKEND, 80, 1, BackendState.ACTIVE, 1, 0)
 
 
-def image(*addresses, backends: dict[int, BackendEntry] | None = None) -> MapImage:
-    backends = {2: ENTRY, 3: replace(ENTRY, ref=1)} if backends is None else backends
+def image(*addresses) -> MapImage:
     return MapImage(
         gateways={x: GATEWAY_NODE_ADDRESS if x == NODE else 0 for x in addresses},
         listeners={ListenerKey(x, 80, Protocol.TCP): ListenerEntry(1, 1) for x in addresses},
         pools={1: SLOTS.pack(*(2 + i % 2 for i in range(POOL_SLOTS)))},
-        backends=backends,
+        backends={2: ENTRY, 3: replace(ENTRY, ref=1)},
         names=Names(),
     )
 
@@ -79,19 +77,6 @@ def test_a_port_of_the_node_that_a_socket_has(address, socket: UsedPort, held: b
     assert (key in refusals.listeners) is refused
     assert (key not in admitted.listeners) is refused
     assert admitted.gateways == image(address).gateways
-
-
-def test_a_backend_that_is_the_node_gives_its_share_to_reject() -> None:
-    wanted = image(GATEWAY, backends={2: ENTRY, 3: replace(ENTRY, address=NODE)})
-    admitted, refused = admit(wanted, FACTS, held=())
-    assert refused.backends == {3: "10.0.0.1 is an address of this node itself"}
-    assert admitted.backends == {2: ENTRY}
-    assert list(SLOTS.unpack(admitted.pools[1])) == [(2, BACKEND_REJECT)[i % 2] for i in range(POOL_SLOTS)]
-
-
-def test_an_old_backend_that_the_node_took_the_address_of_is_left_to_its_fate() -> None:
-    wanted = image(GATEWAY, backends={2: ENTRY, 3: replace(ENTRY, address=NODE, state=BackendState.GONE)})
-    assert admit(wanted, FACTS, held=())[0] is wanted
 
 
 def test_reasons_are_sentences() -> None:
