@@ -3,9 +3,10 @@
 Decides: how the pair is made and kept. Gateway addresses are routed to penstock0, so that clients on the node and in
 its pods reach our hook at its egress; what the hook sends back enters the stack at its ingress. penstock1 only has to
 exist and be up: nothing arrives there that our hook has not let fall.
-Rules: no ARP (every address behind it is ours), no address, no link-local address, IPv6 off on penstock1. rp_filter is
-loose on penstock0, whatever `all` says, since a client's address may be routed anywhere. A pair that is lost is made
-again under the same ifindex, because the programs have that number as a constant.
+Rules: each half has a fixed MAC, the same on every node, for flows have it in them and outlive the pair; no ARP (every
+address behind it is ours), no address, no link-local address, IPv6 off on penstock1. rp_filter is loose on penstock0,
+whatever `all` says, since a client's address may be routed anywhere. A pair that is lost is made again under the same
+ifindex, because the programs have that number as a constant.
 Must never: take over an interface of that name that is not such a pair.
 """
 
@@ -23,6 +24,8 @@ from agent.dataplane.links import Link, read_links
 
 NAME = "penstock0"
 PEER = "penstock1"
+# Locally administered (IEEE 802 section 8.4: second-lowest bit of the first octet), and never on any wire.
+_MAC = {NAME: "02:70:73:74:6b:00", PEER: "02:70:73:74:6b:01"}
 
 _UP_AND_NOARP = 1 << 0 | 1 << 7  # linux/if.h: IFF_UP, IFF_NOARP
 _LARGEST_MTU = 1500
@@ -46,10 +49,12 @@ def ensure(netlink: IPRoute, index: int | None = None) -> Link:
     """penstock0 as it should be, made if it is not there, with that ifindex if one is given and it is free."""
     if find(read_links(netlink)) is None:
         _create(netlink, index)
-    for name in (NAME, PEER):
-        _configure(name)
-        for number in netlink.link_lookup(ifname=name):
-            netlink.link("set", index=number, flags=_UP_AND_NOARP, change=_UP_AND_NOARP)
+    halves = [x for x in read_links(netlink).values() if x.name in _MAC]
+    for half in halves:
+        _configure(half.name)
+        netlink.link("set", index=half.index, flags=_UP_AND_NOARP, change=_UP_AND_NOARP)
+        if half.mac.hex(":") != _MAC[half.name]:
+            netlink.link("set", index=half.index, address=_MAC[half.name])
     link = find(read_links(netlink))
     if link is None:
         raise NodeUnfit((f"interface {NAME} was removed while it was being made",))
@@ -75,7 +80,8 @@ def remove(netlink: IPRoute) -> bool:
 
 
 def _create(netlink: IPRoute, index: int | None) -> None:
-    request = {"ifname": NAME, "kind": "veth", "peer": {"ifname": PEER}}
+    peer = {"ifname": PEER, "address": _MAC[PEER]}
+    request = {"ifname": NAME, "kind": "veth", "address": _MAC[NAME], "peer": peer}
     try:
         netlink.link("add", **request, **({"index": index} if index else {}))
     except NetlinkError as error:

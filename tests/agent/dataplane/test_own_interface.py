@@ -43,6 +43,26 @@ def test_an_index_that_is_taken_is_not_insisted_on(node) -> None:
     assert own_interface.ensure(node.netlink, taken).index != taken
 
 
+def macs(node) -> list[str]:
+    return [node.links()[name].mac.hex(":") for name in ("penstock0", "penstock1")]
+
+
+def test_its_addresses_are_always_the_same_since_flows_remember_them(node) -> None:
+    first = own_interface.ensure(node.netlink)
+    assert macs(node) == ["02:70:73:74:6b:00", "02:70:73:74:6b:01"]
+    node.netlink.link("del", index=first.index)
+    assert own_interface.ensure(node.netlink).mac == first.mac
+
+
+@pytest.mark.parametrize("name", ["penstock0", "penstock1"])
+def test_an_address_that_somebody_changed_is_put_back(node, name: str) -> None:
+    own_interface.ensure(node.netlink)
+    before = macs(node)
+    node.netlink.link("set", index=node.links()[name].index, address="02:00:00:00:00:07")
+    assert own_interface.ensure(node.netlink).mac.hex(":") == before[0]
+    assert macs(node) == before
+
+
 @pytest.mark.parametrize("name", ["penstock0", "penstock1"])
 def test_a_strangers_interface_of_that_name_is_left_alone(node, name: str) -> None:
     node.add_veth(name)
