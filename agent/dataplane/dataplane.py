@@ -27,7 +27,7 @@ from agent.dataplane.hooks import Hooks
 from agent.dataplane.interfaces import Interfaces, Wiring
 from agent.dataplane.links import read_links
 from agent.dataplane.lock import AgentLock
-from agent.dataplane.memory import Memory, recall, remember
+from agent.dataplane.memory import Memory, lives, recall, remember
 from agent.dataplane.objects import load, start_ageing
 from agent.dataplane.readback import read_backends, read_listeners, read_state
 from agent.dataplane.sockets import node_addresses, used_ports
@@ -91,7 +91,7 @@ class Dataplane:
             expired=expired,
             unused=waiting - backends_in_use(self._tables) if scan and waiting else frozenset(),
             node_addresses=node_addresses(self._netlink),
-            names=self._memory.names,
+            names=self._memory.names(backends),
         )
 
     def node_addresses(self) -> frozenset[Address]:
@@ -101,8 +101,13 @@ class Dataplane:
     def apply(self, image: MapImage) -> Applied:
         """Write what of `image` the guards let through. Raises TableFull with nothing written, LoaderError, OSError."""
         admitted, refused = self._admit(image)
+        ours = lives(image)
+        # Before writing, since a process may die in between: then the kernel holds lives of both images.
+        self._remember(
+            replace(self._memory, listeners=image.names.listeners, backends={**self._memory.backends, **ours})
+        )
         applied = write_image(self._tables, admitted, refused)
-        self._remember(Memory(image.names, self._memory.memberships))
+        self._memory = replace(self._memory, backends=ours)
         return applied
 
     def differences(self, image: MapImage) -> tuple[str, ...]:
@@ -118,7 +123,7 @@ class Dataplane:
         """Hook what must be hooked, route what must be routed. Raises NodeUnfit, LoaderError, NetlinkError, OSError."""
         admitted, _ = self._admit(image)
         wiring = self._interfaces.reconcile(admitted, self._memory.memberships)
-        self._remember(Memory(self._memory.names, wiring.memberships))
+        self._remember(replace(self._memory, memberships=wiring.memberships))
         return replace(wiring, notes=(*wiring.notes, *checks.notes(self._settings.delivery, wiring.uplinks)))
 
     def counters(self) -> Counters:

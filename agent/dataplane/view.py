@@ -13,6 +13,7 @@ from agent.compile.image import Names
 from agent.dataplane.counters import Counters, read_counters
 from agent.dataplane.flows import FlowRecord, read_flows
 from agent.dataplane.memory import recall
+from agent.dataplane.readback import read_backends
 from agent.dataplane.tables import Tables
 from agent.dataplane.usage import TableUse, UsageMeter
 
@@ -32,7 +33,7 @@ class View:
 
     def names(self) -> Names:
         """Words for ids, as the last agent wrote them."""
-        return recall(self._run_dir).names
+        return recall(self._run_dir).names(read_backends(self._tables))
 
     def counters(self) -> Counters:
         """Counters of every verdict, and of every listener and backend that the tables hold."""
