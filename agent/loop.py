@@ -4,11 +4,13 @@ Decides: when something is done.
   objects changed      resolve (only the Services touched, when nothing but slices changed), compile, apply, read back
   interfaces changed   reconcile the hooks; compile again if the node's own addresses are others
   an absence expired   compile again: the backend's flows are reset from now on
-  now and then         read back, and repair what somebody else changed; look which retired backends have no flow left
+  now and then         read back, and repair what somebody else changed; judge again what this node may hold (a socket's
+                       port is free now); look which retired backends have no flow left
 Rules: nothing is written before the source was read in full once, so an agent that starts deletes nothing by mistake.
-What fails is told, logged and tried again, later each time; the kernel goes on with what it has. `held` in the report
-is what was read back, never what was written.
-Must never: end because of an error, or wait on anything but its own clock.
+A pass has one picture of the node, and what it admitted is what it writes, wires and reads back. What fails is told,
+logged and tried again, later each time; the kernel goes on with what it has. Outcome.read_back is what was read, never
+what was written.
+Must never: end because of an error, or wait longer than a second for anything.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from agent.compile import recompile
 from agent.compile.image import BackendState, Held, ListenerKey, MapImage
 from agent.dataplane.dataplane import Dataplane
 from agent.dataplane.errors import DataplaneError
-from agent.dataplane.guards import Refusals
+from agent.dataplane.guards import Admitted, Refusals
 from agent.dataplane.interfaces import Wiring
 from agent.grace import GraceClock
 from agent.pipeline import Wanted, wanted, wanted_after
@@ -64,18 +66,18 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known after a pass. `held` are the listener entries that were read back from the kernel.
+    """What is known after a pass. `read_back` are the entries of table `listeners` that the kernel was read to hold.
 
-    `image` is what the kernel was last given and `image_of` what asked for it (`wanted` may be newer, when writing it
-    failed); both are None until the kernel was first brought to a state. `applied_at` and `verified_at` are seconds
-    since the epoch; `error` says why the last pass failed, "" if it did not.
+    `image` is what the kernel was last asked to hold, less what is `refused`, and `image_of` what asked for it
+    (`wanted` may be newer, when writing it failed); both are None until the kernel was first brought to a state.
+    `applied_at` and `verified_at` are seconds since the epoch; `error` says why the last pass failed, "" if it did not.
     """
 
     state: State | None = None
     wanted: Wanted | None = None
     image: MapImage | None = None
     image_of: Wanted | None = None
-    held: frozenset[ListenerKey] = frozenset()
+    read_back: frozenset[ListenerKey] = frozenset()
     refused: Refusals = NOTHING_REFUSED
     wiring: Wiring = NOTHING_WIRED
     applied_at: float | None = None
@@ -105,6 +107,7 @@ class Loop:
         self._objects: Mapping[ObjectKey, Object] | None = None  # as they were last, read in full
         self._resolved: Mapping[ObjectKey, Object] = {}  # the objects that `wanted` was made from
         self._changed: frozenset[ObjectKey] = frozenset()  # keys that changed since
+        self._admitted: Admitted | None = None  # of the image that the kernel was last given
         self._compiled: Wanted | None = None  # what the image that the kernel holds was made from
         self._stale = False  # `wanted` is of other objects
         self._dirty = False  # the kernel holds something else than wanted
@@ -151,11 +154,11 @@ class Loop:
 
     def _interfaces(self, now: float) -> None:
         self._rewire = self._dataplane.watch.changed() or self._rewire
-        if not self._rewire or now < self._rewire_at or self._outcome.image is None:
+        if not self._rewire or now < self._rewire_at or self._admitted is None:
             return
         self._rewire, self._rewire_at = False, now + REWIRE_EVERY
-        self._outcome = replace(self._outcome, wiring=self._dataplane.reconcile_interfaces(self._outcome.image))
-        self._dirty = self._dirty or self._dataplane.held().node_addresses != self._node_addresses
+        self._outcome = replace(self._outcome, wiring=self._dataplane.reconcile_interfaces(self._admitted.image))
+        self._dirty = self._dirty or self._dataplane.node_addresses() != self._node_addresses
 
     def _timers(self, now: float) -> None:
         due = self._grace.due()
@@ -169,7 +172,15 @@ class Loop:
             self._scan = bool(states - {BackendState.ACTIVE, BackendState.FREE})
             self._dirty = self._dirty or self._scan
         if now >= self._verify_at and not (self._dirty or self._stale):
-            self._verify(now)
+            self._admit_again()
+            if not self._dirty:
+                self._verify(now)
+
+    def _admit_again(self) -> None:
+        """What a node may hold changes without any news: a socket lets go of a port, IPv6 is switched off."""
+        image, before = self._outcome.image, self._admitted
+        if image is not None and before is not None:
+            self._dirty = self._dataplane.admit(image, self._dataplane.held()).refused != before.refused
 
     def _milliseconds(self) -> int:
         now = time.monotonic()
@@ -205,15 +216,15 @@ class Loop:
         held = replace(held, expired=self._grace.expired(held.backends, now))
         image = self._compile(asked, held)
         self._compiled = None
-        applied = self._dataplane.apply(image)
-        wiring = self._dataplane.reconcile_interfaces(image)
+        admitted = self._dataplane.admit(image, held)
+        written = self._dataplane.apply(admitted.image)
+        wiring = self._dataplane.reconcile_interfaces(admitted.image)
         self._grace.expired(image.backends, now)  # absences that begin now
         self._scan = False
-        wrote = (applied.gateways, applied.gateways_gone, applied.listeners, applied.listeners_gone)
-        if any((*wrote, applied.pools, applied.backends)) or self._outcome.image is None:
+        if written or self._outcome.image is None:
             self._outcome = replace(self._outcome, applied_at=time.time(), seconds=time.monotonic() - now)
-        self._outcome = replace(self._outcome, image=image, image_of=asked, refused=applied.refused, wiring=wiring)
-        self._compiled = asked
+        self._outcome = replace(self._outcome, image=image, image_of=asked, refused=admitted.refused, wiring=wiring)
+        self._compiled, self._admitted = asked, admitted
         self._verify(now)
 
     def _compile(self, asked: Wanted, held: Held) -> MapImage:
@@ -226,16 +237,15 @@ class Loop:
         return recompile(previous, asked.plan, asked.endpoints, held, changed)
 
     def _verify(self, now: float) -> None:
-        image = self._outcome.image
-        if image is None:
+        if self._admitted is None:
             return
         self._verify_at = now + VERIFY_EVERY
-        differences = tuple(self._dataplane.differences(image))
-        self._outcome = replace(self._outcome, held=frozenset(self._dataplane.held().listeners))
-        if differences:
-            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        found = self._dataplane.read_back(self._admitted.image)
+        self._outcome = replace(self._outcome, read_back=found.listeners)
+        if found.differences:
+            more = f" (and {len(found.differences) - 1} more)" if len(found.differences) > 1 else ""
             self._compiled = None
-            raise NotHeld(differences[0] + more)
+            raise NotHeld(found.differences[0] + more)
         self._dirty, self._retry_at, self._retry_after = False, None, RETRY_FIRST
         self._outcome = replace(self._outcome, verified_at=time.time(), error="")
 

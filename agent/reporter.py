@@ -92,7 +92,9 @@ def _statuses(outcome: Outcome, before: tuple[ObjectStatus, ...], now: float) ->
         return before
     given = frozenset(outcome.image_of.plan.listeners if outcome.image_of is not None else ())
     held = {
-        (x.gateway, x.name) for x in outcome.wanted.plan.listeners if x in given and describe.keys_of(x) <= outcome.held
+        (x.gateway, x.name)
+        for x in outcome.wanted.plan.listeners
+        if x in given and describe.keys_of(x) <= outcome.read_back
     }
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return with_times(programmed(outcome.wanted.statuses, held), before, stamp)

@@ -8,48 +8,25 @@ batches. Must never: leave a listener that points at an unwritten pool, or a poo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agent.compile.image import MapImage
 from agent.dataplane import records
 from agent.dataplane.changes import Changes, KernelState, changes
 from agent.dataplane.counters import start_at_zero
 from agent.dataplane.errors import TableFull
-from agent.dataplane.guards import Refusals
 from agent.dataplane.readback import read_state
 from agent.dataplane.tables import Tables
 from loader.maps import Map
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """How many entries of each table were written and removed, and what the guards refused."""
-
-    gateways: int
-    gateways_gone: int
-    listeners: int
-    listeners_gone: int
-    pools: int
-    backends: int
-    refused: Refusals
-
-
-def write_image(tables: Tables, image: MapImage, refused: Refusals) -> Applied:
-    """Make the tables hold `image`. Raises TableFull (nothing written), LoaderError when the kernel refuses."""
+def write_image(tables: Tables, image: MapImage) -> Changes:
+    """Make the tables hold `image`; what that took. Raises TableFull (nothing written), LoaderError."""
     for fault in _lack_of_room(tables, image):
         raise fault
     held = read_state(tables, image.pools)
     wanted = changes(held, image)
     _write(tables, held, wanted)
-    return Applied(
-        gateways=len(wanted.gateways),
-        gateways_gone=len(wanted.gateways_gone),
-        listeners=len(wanted.listeners),
-        listeners_gone=len(wanted.listeners_gone),
-        pools=len(wanted.pools),
-        backends=len(wanted.backends_up) + len(wanted.backends_down),
-        refused=refused,
-    )
+    return wanted
 
 
 def _write(tables: Tables, held: KernelState, wanted: Changes) -> None:

@@ -1,28 +1,29 @@
 """The agent's one handle on its node's kernel.
 
-Decides: the order of starting (fit node, lock, own interface, programs, ageing) and what an image goes through (guards,
-tables, memory). Rules: opening adopts whatever an agent before pinned, and takes nothing away; closing leaves
-everything pinned, hooked and running. Not thread-safe: one thread at a time, in one network namespace.
+Decides: the order of starting (fit node, lock, own interface, programs, ageing) and the steps of a pass, each of which
+takes what the one before gave: `held`, `admit`, `apply`, `reconcile_interfaces`, `read_back`; so a pass judges by one
+picture of the node. Counters and flows are view.py's.
+Rules: opening adopts whatever an agent before pinned, and takes nothing away; closing leaves everything pinned, hooked
+and running. Not thread-safe: one thread at a time, in one network namespace.
 Must never: unpin or detach on the way out, whatever the way.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from pyroute2 import IPRoute
 
-from agent.compile.image import GATEWAY_NODE_ADDRESS, BackendState, Held, MapImage
+from agent.compile.image import GATEWAY_NODE_ADDRESS, BackendState, Held, ListenerKey, MapImage
 from agent.dataplane import checks, own_interface, sysctl
-from agent.dataplane.apply import Applied, write_image
-from agent.dataplane.changes import changes
-from agent.dataplane.counters import Counters, name_verdicts, read_counters
+from agent.dataplane.apply import write_image
+from agent.dataplane.changes import Changes, changes
+from agent.dataplane.counters import name_verdicts
 from agent.dataplane.errors import NodeUnfit
-from agent.dataplane.flows import FlowRecord, backends_in_use, read_flows
-from agent.dataplane.guards import NodeFacts, Refusals, admit
+from agent.dataplane.flows import backends_in_use
+from agent.dataplane.guards import Admitted, NodeFacts, admit
 from agent.dataplane.hooks import Hooks
 from agent.dataplane.interfaces import Interfaces, Wiring
 from agent.dataplane.links import read_links
@@ -32,12 +33,19 @@ from agent.dataplane.objects import load, start_ageing
 from agent.dataplane.readback import read_backends, read_listeners, read_state
 from agent.dataplane.sockets import node_addresses, used_ports
 from agent.dataplane.tables import Tables
-from agent.dataplane.usage import TableUse, UsageMeter
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Settings
 from loader import bpffs
 from loader.objects import Object
 from routes.plan import Address
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What the kernel was read to hold: entries of table `listeners`, and one line for each thing that is otherwise."""
+
+    listeners: frozenset[ListenerKey]
+    differences: tuple[str, ...]
 
 
 class Dataplane:
@@ -51,7 +59,6 @@ class Dataplane:
         self._netlink = netlink
         self._tables = tables
         self._interfaces = interfaces
-        self._meter = UsageMeter(tables)
         self._memory = recall(settings.run_dir)
         self._owner = owner
 
@@ -98,45 +105,38 @@ class Dataplane:
         """The node's own addresses, as in `held` but at the price of one netlink dump."""
         return node_addresses(self._netlink)
 
-    def apply(self, image: MapImage) -> Applied:
-        """Write what of `image` the guards let through. Raises TableFull with nothing written, LoaderError, OSError."""
-        admitted, refused = self._admit(image)
+    def admit(self, image: MapImage, held: Held) -> Admitted:
+        """What of `image` this node may hold. `held` is what it was compiled from: the same picture of the node."""
+        own = held.node_addresses
+        on_node = any(x in own or flags & GATEWAY_NODE_ADDRESS for x, flags in image.gateways.items())
+        facts = NodeFacts(own, used_ports() if on_node else (), sysctl.ipv6_enabled())
+        return admit(image, facts, held.listeners)
+
+    def apply(self, image: MapImage) -> Changes:
+        """Write an image that was admitted; what was written. Raises TableFull with nothing written, LoaderError,
+        OSError."""
         ours = lives(image)
         # Before writing, since a process may die in between: then the kernel holds lives of both images.
         self._remember(
             replace(self._memory, listeners=image.names.listeners, backends={**self._memory.backends, **ours})
         )
-        applied = write_image(self._tables, admitted, refused)
+        written = write_image(self._tables, image)
         self._memory = replace(self._memory, backends=ours)
-        return applied
+        return written
 
-    def differences(self, image: MapImage) -> tuple[str, ...]:
-        """What the kernel holds otherwise than `image` wants, after the guards; one line each."""
-        admitted, _ = self._admit(image)
-        return tuple(changes(read_state(self._tables, admitted.pools), admitted).differences())
-
-    def matches(self, image: MapImage) -> bool:
-        """Whether the kernel, read back, holds `image`."""
-        return not self.differences(image)
+    def read_back(self, image: MapImage) -> ReadBack:
+        """What the kernel holds, compared with an image that was admitted."""
+        state = read_state(self._tables, image.pools)
+        return ReadBack(frozenset(state.listeners), tuple(changes(state, image).differences()))
 
     def reconcile_interfaces(self, image: MapImage) -> Wiring:
-        """Hook what must be hooked, route what must be routed. Raises NodeUnfit, LoaderError, NetlinkError, OSError."""
-        admitted, _ = self._admit(image)
-        wiring = self._interfaces.reconcile(admitted, self._memory.memberships)
+        """Hook what must be hooked, route what must be routed, for an image that was admitted.
+
+        Raises NodeUnfit, LoaderError, NetlinkError, OSError.
+        """
+        wiring = self._interfaces.reconcile(image, self._memory.memberships)
         self._remember(replace(self._memory, memberships=wiring.memberships))
         return replace(wiring, notes=(*wiring.notes, *checks.notes(self._settings.delivery, wiring.uplinks)))
-
-    def counters(self) -> Counters:
-        """Counters of every verdict, and of every listener and backend that the tables hold."""
-        return read_counters(self._tables)
-
-    def usage(self) -> tuple[TableUse, ...]:
-        """How full the tables are."""
-        return self._meter.read()
-
-    def flows(self) -> Iterator[FlowRecord]:
-        """Every flow that is alive."""
-        return read_flows(self._tables)
 
     def close(self) -> None:
         """Let go of everything and take nothing away. Twice is once."""
@@ -149,12 +149,6 @@ class Dataplane:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _admit(self, image: MapImage) -> tuple[MapImage, Refusals]:
-        own = node_addresses(self._netlink)
-        on_node = any(x in own or flags & GATEWAY_NODE_ADDRESS for x, flags in image.gateways.items())
-        facts = NodeFacts(own, used_ports() if on_node else (), sysctl.ipv6_enabled())
-        return admit(image, facts, read_listeners(self._tables) if on_node else ())
 
     def _remember(self, memory: Memory) -> None:
         if memory != self._memory:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from agent.compile.image import GATEWAY_NODE_ADDRESS, ListenerKey, MapImage
 from agent.dataplane.addresses import ambiguous
@@ -47,19 +48,26 @@ class Refusals:
         )
 
 
-def admit(image: MapImage, node: NodeFacts, held: Collection[ListenerKey]) -> tuple[MapImage, Refusals]:
-    """The part of `image` that this node may hold, and what was left out of it."""
+class Admitted(NamedTuple):
+    """The part of an image that this node may hold (the image itself, if that is all of it), and what was left out."""
+
+    image: MapImage
+    refused: Refusals
+
+
+def admit(image: MapImage, node: NodeFacts, held: Collection[ListenerKey]) -> Admitted:
+    """Judge `image`; `held` are the entries of table `listeners`."""
     gateways = {x: why for x in image.gateways if (why := _gateway_fault(x, node))}
     listeners = {x: why for x, _ in image.listeners.items() if (why := _listener_fault(x, image, node, gateways, held))}
     refused = Refusals(gateways, listeners)
     if not refused:
-        return image, refused
+        return Admitted(image, refused)
     admitted = replace(
         image,
         gateways={x: flags for x, flags in image.gateways.items() if x not in gateways},
         listeners={x: entry for x, entry in image.listeners.items() if x not in listeners},
     )
-    return admitted, refused
+    return Admitted(admitted, refused)
 
 
 def _gateway_fault(address: Address, node: NodeFacts) -> str:

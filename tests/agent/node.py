@@ -111,6 +111,19 @@ class Node:
         self._agents.append(agent)
         return agent
 
+    @contextlib.contextmanager
+    def socket_at(self, port: int) -> Iterator[None]:
+        """A TCP socket of the node has `port` at all its addresses."""
+        program = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('bound', flush=True); input()"
+        command = [*self._enter, sys.executable, "-c", program]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == b"bound\n"
+                yield
+            finally:
+                holder.kill()
+
     def status(self) -> Mapping[str, Any] | None:
         """What `penstock status -o json` says; None before an agent has brought the kernel to a state."""
         done = self.penstock("status", "-o", "json", code=None)

@@ -141,6 +141,23 @@ def test_what_somebody_else_changed_is_put_back(served: Node) -> None:
     served.until(lambda x: len(x["source"]["notes"]) == 1 and x["ready"] and listeners() == 2)
 
 
+def test_a_port_that_the_node_lets_go_of_is_served_without_an_error(machine: Node) -> None:
+    own = GATEWAY.replace('[{value: 192.0.2.1}, {value: "2001:db8::1"}]', "[{value: 10.231.0.1}]")
+    machine.write("all.yaml", own, *WEB[1:], *ENDPOINTS)
+    with machine.socket_at(80):
+        agent = machine.start()
+        status = machine.until(lambda x: x["ready"])
+        assert status["refused"] == [
+            "listener 10.231.0.1 port 80/TCP: a socket on the node has this port at the node's own address"
+        ]
+        assert conditions(status, "Gateway")["Programmed"] != "True"
+    # Any news of the source has the node looked at again; without any it is done now and then.
+    machine.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    status = machine.until(lambda x: x["refused"] == [] and x["ready"])
+    assert conditions(status, "Gateway")["Programmed"] == "True"
+    assert "ERROR" not in agent.said()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_agent_that_is_stopped_leaves_everything_running(machine: Node, number: int) -> None:
     machine.write("all.yaml", *WEB, *ENDPOINTS)

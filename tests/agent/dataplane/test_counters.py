@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from agent.dataplane.apply import write_image
 from agent.dataplane.counters import BackendCount, PacketCount, name_verdicts, read_counters
-from agent.dataplane.guards import Refusals
 
 from .images import BACKEND, GATEWAY, make_image, pool
 from .packets import CLIENT, datagram, syn
-
-NOTHING = Refusals({}, {})
 
 
 def counted(loaded) -> dict[tuple[str, str], int]:
@@ -24,7 +21,7 @@ def test_every_hook_and_verdict_has_its_place(loaded) -> None:
 
 
 def test_each_packet_is_in_one_place(loaded) -> None:
-    write_image(loaded.tables, make_image(), NOTHING)
+    write_image(loaded.tables, make_image())
     loaded.run("uplink_ingress", datagram(CLIENT, GATEWAY, 4000, 80))
     loaded.run("uplink_egress", datagram(BACKEND, CLIENT, 8080, 4000))
     loaded.run("uplink_ingress", datagram(CLIENT, "10.7.7.7", 4000, 80))
@@ -42,7 +39,7 @@ def test_each_packet_is_in_one_place(loaded) -> None:
 
 
 def test_the_share_of_reject_is_the_listeners(loaded) -> None:
-    write_image(loaded.tables, make_image(pools={1: pool(1)}, backends={}), NOTHING)
+    write_image(loaded.tables, make_image(pools={1: pool(1)}, backends={}))
     for port in range(3):
         loaded.run("uplink_ingress", syn(CLIENT, GATEWAY, 4000 + port))
     found = read_counters(loaded.tables)
@@ -51,7 +48,7 @@ def test_the_share_of_reject_is_the_listeners(loaded) -> None:
 
 
 def test_names_are_written_once_and_counts_are_kept(loaded) -> None:
-    write_image(loaded.tables, make_image(), NOTHING)
+    write_image(loaded.tables, make_image())
     loaded.run("uplink_ingress", syn(CLIENT, GATEWAY))
     before = read_counters(loaded.tables).verdicts
     for _ in range(2):

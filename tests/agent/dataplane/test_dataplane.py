@@ -15,7 +15,10 @@ import pytest
 
 from agent.compile.image import BackendName, BackendState, ListenerKey, ListenerName, Names
 from agent.dataplane import Dataplane, View
-from agent.dataplane.errors import AlreadyRunning, NodeUnfit, NotInstalled, PinsOfAnother
+from agent.dataplane.dataplane import ReadBack
+from agent.dataplane.errors import AlreadyRunning, NodeUnfit, NotInstalled, PinsOfAnother, TableFull
+from agent.dataplane.guards import Refusals
+from agent.run_dir import MEMORY
 from agent.settings import Settings
 from loader.attach import attachments
 from loader.errors import NoBpffs
@@ -55,12 +58,12 @@ def eth0(node) -> int:
 
 def test_an_image_is_applied_read_back_and_remembered(settings: Settings) -> None:
     with Dataplane.open(settings) as opened:
-        assert not opened.matches(IMAGE)
-        assert opened.differences(IMAGE)
-        applied = opened.apply(IMAGE)
-        assert (applied.gateways, applied.listeners, applied.pools, applied.backends) == (1, 2, 1, 1)
-        assert opened.matches(IMAGE)
-        assert opened.differences(IMAGE) == ()
+        assert opened.read_back(IMAGE).differences
+        written = opened.apply(IMAGE)
+        assert written.gateways == IMAGE.gateways
+        assert written.listeners == IMAGE.listeners
+        assert opened.read_back(IMAGE) == ReadBack(frozenset(IMAGE.listeners), ())
+        assert not opened.apply(IMAGE)
         held = opened.held()
     assert held.listeners == IMAGE.listeners
     assert held.backends == IMAGE.backends
@@ -73,10 +76,34 @@ def test_an_image_is_applied_read_back_and_remembered(settings: Settings) -> Non
 def test_an_agent_that_starts_again_finds_everything(settings: Settings) -> None:
     for first in (True, False):
         with Dataplane.open(settings) as opened:
-            assert opened.matches(IMAGE) is not first
+            assert bool(opened.read_back(IMAGE).differences) is first
             assert opened.held().names == (Names() if first else NAMES)
             opened.apply(IMAGE)
             opened.reconcile_interfaces(IMAGE)
+
+
+def test_a_memory_older_than_the_tables_knows_no_name(settings: Settings) -> None:
+    other = make_image(names=Names({}, {2: BackendName("default/web", 1, 1.0, "Pod default/web-1")}))
+    with Dataplane.open(settings) as opened:
+        opened.apply(IMAGE)
+        before = (settings.run_dir / MEMORY).read_bytes()
+        opened.apply(replace(other, backends={2: backend(generation=2)}))
+    (settings.run_dir / MEMORY).write_bytes(before)
+    with Dataplane.open(settings) as opened:
+        assert opened.held().names.backends == {}
+
+
+def test_a_memory_newer_than_the_tables_knows_what_they_hold(settings: Settings) -> None:
+    """An agent remembers, then writes; this one could not write."""
+    later = {2: backend(generation=2), 64: backend(64)}
+    names = {x: BackendName("default/web", 1, 0.5, f"Pod default/web-{x}") for x in later}
+    with Dataplane.open(settings) as opened:
+        opened.apply(IMAGE)
+        with pytest.raises(TableFull):
+            opened.apply(make_image(backends=later, names=Names(NAMES.listeners, names)))
+        assert opened.held().names == NAMES
+    with Dataplane.open(settings) as opened:
+        assert opened.held().names == NAMES
 
 
 def test_an_agent_that_is_killed_leaves_packets_flowing(node, settings: Settings) -> None:
@@ -91,7 +118,7 @@ def test_an_agent_that_is_killed_leaves_packets_flowing(node, settings: Settings
     before = attachments(settings.pin_dir / "v1")
     assert len(before) == 3
     with Dataplane.open(settings) as opened:
-        assert opened.matches(make_image())
+        assert not opened.read_back(make_image()).differences
         opened.reconcile_interfaces(make_image())
     after = attachments(settings.pin_dir / "v1")
     assert {(x.program, x.ifindex) for x in after} == {(x.program, x.ifindex) for x in before}
@@ -131,14 +158,25 @@ def test_a_port_that_a_socket_has_is_refused_until_it_is_free(settings: Settings
     key = ListenerKey(own, 80, Protocol.TCP)
     with Dataplane.open(settings) as opened:
         with socket.create_server(("0.0.0.0", 80)):
-            applied = opened.apply(image)
-            assert set(applied.refused.listeners) == {key}
-            assert opened.matches(image)
-        assert not opened.matches(image)
-        assert not opened.apply(image).refused
+            admitted = opened.admit(image, opened.held())
+            assert set(admitted.refused.listeners) == {key}
+            assert key not in admitted.image.listeners
+        admitted = opened.admit(image, opened.held())
+        assert admitted == (image, Refusals({}, {}))
+        opened.apply(admitted.image)
         with socket.create_server(("0.0.0.0", 80)):  # it came later: the flows that are there go on
-            assert not opened.apply(image).refused
-            assert key in opened.held().listeners
+            assert not opened.admit(image, opened.held()).refused
+
+
+def test_a_pass_has_one_picture_of_the_node(settings: Settings) -> None:
+    own = ip_address("10.220.0.1")
+    image = make_image(gateways={own: 1})
+    with Dataplane.open(settings) as opened:
+        admitted = opened.admit(image, opened.held())
+        with socket.create_server(("0.0.0.0", 80)):  # bound in the middle of the pass
+            opened.apply(admitted.image)
+            opened.reconcile_interfaces(admitted.image)
+            assert opened.read_back(admitted.image).differences == ()
 
 
 def test_backends_without_flows_are_found_when_asked_for(settings: Settings) -> None:

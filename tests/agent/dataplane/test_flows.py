@@ -8,7 +8,6 @@ import pytest
 
 from agent.dataplane.apply import write_image
 from agent.dataplane.flows import Endpoint, FlowRecord, backends_in_use, read_flows
-from agent.dataplane.guards import Refusals
 from routes.plan import Address, Protocol
 
 from .images import BACKEND, BACKEND6, GATEWAY, GATEWAY6, backend, make_image, pool
@@ -21,7 +20,7 @@ FAMILIES = {4: (CLIENT, GATEWAY, BACKEND), 6: (CLIENT6, GATEWAY6, BACKEND6)}
 def serve(loaded):
     def write(gateway: Address, address: Address) -> None:
         image = make_image(gateways={gateway: 0}, backends={2: backend(address=address)}, pools={1: pool(2)})
-        write_image(loaded.tables, image, Refusals({}, {}))
+        write_image(loaded.tables, image)
 
     return write
 

@@ -213,11 +213,11 @@ class TestPods:
 def test_without_ipv6_its_gateways_are_skipped_and_said(eth0: int, node, settings: Settings) -> None:
     node.sysctl("ipv6/conf/all/disable_ipv6", 1)
     with Dataplane.open(settings) as opened:
-        applied = opened.apply(IMAGE)
-        wiring = opened.reconcile_interfaces(IMAGE)
-        assert opened.matches(IMAGE)
+        admitted = opened.admit(IMAGE, opened.held())
+        opened.apply(admitted.image)
+        wiring = opened.reconcile_interfaces(admitted.image)
         assert {x.address for x in opened.held().listeners} == {GATEWAY}
-    assert applied.refused.gateways == {GATEWAY6: "IPv6 is disabled on this node"}
+    assert admitted.refused.gateways == {GATEWAY6: "IPv6 is disabled on this node"}
     assert wiring.notes == ("IPv6 is disabled on this node: IPv6 gateway addresses are skipped",)
 
 

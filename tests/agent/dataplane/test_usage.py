@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agent.dataplane.apply import write_image
-from agent.dataplane.guards import Refusals
 from agent.dataplane.usage import TableUse, UsageMeter
 
 from .images import GATEWAY, backend, make_image, pool
@@ -33,7 +32,7 @@ def test_rooms_are_those_of_the_settings(loaded) -> None:
 
 def test_flows_count_in_pairs_and_entries_as_they_are(loaded) -> None:
     image = make_image(ports=(80, 81), pools={1: pool(2), 2: pool(3)}, backends={2: backend(), 3: backend(3, state=0)})
-    write_image(loaded.tables, image, Refusals({}, {}))
+    write_image(loaded.tables, image)
     for port in range(5):
         loaded.run("uplink_ingress", syn(CLIENT, GATEWAY, 4000 + port))
         loaded.run("uplink_ingress", datagram(CLIENT, GATEWAY, 4000 + port, 80))
@@ -47,7 +46,7 @@ def test_flows_count_in_pairs_and_entries_as_they_are(loaded) -> None:
 
 
 def test_tables_that_evict_are_not_scanned_each_time(loaded) -> None:
-    write_image(loaded.tables, make_image(), Refusals({}, {}))
+    write_image(loaded.tables, make_image())
     meter = UsageMeter(loaded.tables)
     assert used(meter)["udp_flows4"] == (0, 1024)
     loaded.run("uplink_ingress", datagram(CLIENT, GATEWAY, 4000, 80))
