@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lab.process import Argument, Process, run, within
 from lab.topology import UPLINK, Lab
-from lab.wait import until
+from lab.wait import PATIENCE, until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
 
@@ -103,7 +103,7 @@ class Gateway:
         with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10) as answer:
             return dict(json.load(answer))
 
-    def until(self, condition: Callable[[Status], bool], what: str) -> None:
+    def until(self, condition: Callable[[Status], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait until the agent's status meets the condition; raises CommandFailed if the agent ends meanwhile."""
 
         def met() -> bool:
@@ -114,7 +114,7 @@ class Gateway:
             except OSError:
                 return False
 
-        until(met, f"the gateway {what}", every=0.05, seen=self.output)
+        until(met, f"the gateway {what}", every=0.05, seen=self.output, patience=patience)
 
     def change(self, manifests: Callable[[], object]) -> None:
         """Have the manifests changed, and wait until the kernel holds what they say now (read back)."""

@@ -8,7 +8,7 @@ Rules: every Service has the same ports (those of the witness); the file is repl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,12 @@ from lab.servers.witness import PORT, STREAM_PORT
 from lab.topology import FAMILIES, GATEWAY, Address, backend_addresses
 
 SERVICE_PORTS: Final = (("ask-tcp", "TCP", PORT), ("ask-udp", "UDP", PORT), ("stream", "TCP", STREAM_PORT))
+CLASS: Final = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "GatewayClass",
+    "metadata": {"name": "penstock"},
+    "spec": {"controllerName": "penstock.dev/gateway"},
+}
 MOST_LISTENERS: Final = 64
 """Of one Gateway, by the API."""
 
@@ -59,13 +65,7 @@ class World:
 
 
 def objects(world: World) -> Iterator[dict[str, Any]]:
-    """The objects of a World, in no meaningful order."""
-    yield {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "GatewayClass",
-        "metadata": {"name": "penstock"},
-        "spec": {"controllerName": "penstock.dev/gateway"},
-    }
+    """The objects of a World but its GatewayClass, in no meaningful order."""
     yield _object(
         "gateway.networking.k8s.io/v1",
         "Gateway",
@@ -117,9 +117,14 @@ def _endpoint(pod: Pod, family: int) -> dict[str, Any]:
 
 
 def write(world: World, folder: Path) -> None:
-    """Make `folder`/<gateway>.yaml say this."""
+    """Make `folder`/<gateway>.yaml say this. The class that all gateways share is in a file of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{world.gateway}.yaml"
-    fresh = folder / f".{file.name}.new"
-    fresh.write_text(yaml.safe_dump_all(objects(world), sort_keys=False))
+    if not (folder / "class.yaml").exists():
+        _replace(folder / "class.yaml", [CLASS])
+    _replace(folder / f"{world.gateway}.yaml", objects(world))
+
+
+def _replace(file: Path, content: Iterable[dict[str, Any]]) -> None:
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(yaml.safe_dump_all(content, sort_keys=False))
     os.replace(fresh, file)

@@ -163,14 +163,21 @@ def test_new_weights_backends_and_a_thousand_listeners_cost_nothing(gateway: Gat
     traffic.goes_on()
     new_flows_are_served(gateway, {"a": 1, "b": 1, "c": 2})
 
+    more = list(thousand_listeners())
+
     def a_thousand_more() -> None:
-        for world in thousand_listeners():
+        for world in more:
             write(world, gateway.manifests)
 
     gateway.change(a_thousand_more)
-    gateway.until(lambda status: len(status["listeners"]) >= 1_000 + len(WORLD.listeners), "holds them all")
+    wanted = len(WORLD.listeners) + 1_000
+    gateway.until(lambda status: len(status["listeners"]) == wanted, "holds them all", patience=180)
     traffic.goes_on()
     new_flows_are_served(gateway, {"a": 1, "b": 1, "c": 2})
+    for world in more:
+        for address in world.addresses:
+            seen = outcomes(gateway.lab.client, address, world.listeners[-1].port, "TCP", 20)
+            assert seen.keys() == {"a", "b"}
     gateway.kill()
     traffic.goes_on()
     gateway.start()
@@ -192,7 +199,7 @@ def test_the_measure_notices_when_what_is_pinned_goes(gateway: Gateway, traffic:
     """What the other tests would see if the agent took its programs with it."""
     gateway.kill()
     shutil.rmtree(gateway.pins)
-    assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
+    until(lambda: outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}, "the programs are gone")
     moved = traffic.octets()
     assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
     assert traffic.octets() == moved
