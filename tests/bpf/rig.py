@@ -148,7 +148,13 @@ def command(frame: bytes) -> str:
     return line
 
 
-_COUNT = struct.Struct("=QQ")
+_COUNT = struct.Struct("=8xQQ")  # struct verdict_count
+
+
+def _total(counter: bytes) -> tuple[int, int]:
+    """Packets and octets of one verdict, over all CPUs."""
+    values = list(_COUNT.iter_unpack(counter))
+    return sum(x for x, _ in values), sum(x for _, x in values)
 
 
 class Rig:
@@ -167,7 +173,7 @@ class Rig:
             o.LOCAL_EGRESS: world.device["penstock0"],
             o.POD_INGRESS: world.device["pod0"],
         }
-        self._before: list[tuple[int, int]] = []
+        self._before: list[bytes] = []
         self._zero: dict[str, dict[int, Json]] = {}
         self._configure()
         self.reset()
@@ -321,19 +327,13 @@ class Rig:
         device = self.device(hook)
         return bytes(Ether(src=device.peer_mac, dst=device.mac) / packet)
 
-    def _read_verdicts(self) -> list[tuple[int, int]]:
-        """(packets, octets) of each counter, over all CPUs."""
-        sums = [(0, 0)] * (o.HOOKS * o.VERDICTS)
-        for key, value in self._verdicts.raw_items():
-            index = int.from_bytes(key, "little")
-            for at in range(8, len(value), 24):
-                packets, octets = _COUNT.unpack_from(value, at)
-                sums[index] = (sums[index][0] + packets, sums[index][1] + octets)
-        return sums
+    def _read_verdicts(self) -> list[bytes]:
+        """Each counter as it stands, all CPUs' values in a row."""
+        return [value for _, value in self._verdicts.raw_items()]
 
     def verdicts(self) -> dict[tuple[int, int], int]:
         """Packets by hook and verdict, since the load."""
-        return {divmod(i, o.VERDICTS): packets for i, (packets, _) in enumerate(self._read_verdicts())}
+        return {divmod(i, o.VERDICTS): _total(x)[0] for i, x in enumerate(self._read_verdicts())}
 
     def run(
         self,
@@ -352,7 +352,7 @@ class Rig:
         )
         after = self._read_verdicts()
         moved = [
-            (i, now[0] - then[0], now[1] - then[1])
+            (i, *(x - y for x, y in zip(_total(now), _total(then), strict=True)))
             for i, (then, now) in enumerate(zip(self._before, after, strict=True))
             if now != then
         ]

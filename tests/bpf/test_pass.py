@@ -43,9 +43,9 @@ DATAGRAM = UDPHeader(sport=CLIENT_PORT, dport=SERVED) / Raw(b"hello")
 NOBODY = "02:00:00:00:99:99"
 
 
-def extended(count: int) -> Packet:
+def extended(count: int, destination: str = V6.gateway) -> Packet:
     """An IPv6 packet to the gateway with that many extension headers; the transport header is to follow."""
-    packet: Packet = IPv6(src=V6.client, dst=V6.gateway)
+    packet: Packet = IPv6(src=V6.client, dst=destination)
     for number in range(count):
         header = IPv6ExtHdrHopByHop if number == 0 else IPv6ExtHdrDestOpt
         packet /= header(options=[PadN(optdata=bytes(4))])
@@ -113,8 +113,7 @@ FRAGMENTS: dict[str, Callable[[str], Packet]] = {
 FRAGMENTS6: dict[str, Callable[[str], Packet]] = {
     "first": lambda dst: IPv6(src=V6.client, dst=dst) / IPv6ExtHdrFragment(m=1, id=1) / DATAGRAM,
     "last": lambda dst: IPv6(src=V6.client, dst=dst) / IPv6ExtHdrFragment(offset=9, id=1, nh=17) / Raw(b"x" * 3),
-    "atomic": lambda dst: IPv6(src=V6.client, dst=dst) / IPv6ExtHdrFragment(id=1) / SEGMENT,
-    "behind options": lambda dst: IPv6(src=V6.client, dst=dst) / IPv6ExtHdrHopByHop() / IPv6ExtHdrFragment() / SEGMENT,
+    "behind options": lambda dst: extended(1, dst) / IPv6ExtHdrFragment(m=1) / SEGMENT,
 }
 
 
@@ -182,6 +181,9 @@ OPTIONS: dict[str, Packet] = {
     "ten words of options": IP(src=V4.client, dst=V4.gateway, options=[IPOption_NOP()] * 40),
     "one extension header": extended(1),
     "five extension headers": extended(5),
+    # RFC 6946: a fragment that is the whole packet
+    "atomic fragment": IPv6(src=V6.client, dst=V6.gateway) / IPv6ExtHdrFragment(id=1),
+    "atomic fragment behind an extension header": extended(1) / IPv6ExtHdrFragment(id=1),
     "routing header": IPv6(src=V6.client, dst=V6.gateway) / IPv6ExtHdrRouting(type=4, addresses=[V6.gateway]),
 }
 

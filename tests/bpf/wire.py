@@ -63,11 +63,17 @@ def _layout6(frame: bytes) -> Layout | None:
     if frame[ETH] >> 4 != 6 or end > len(frame):
         return None
     protocol, at = frame[ETH + 6], ETH + 40
-    while protocol in (HOP_OPTIONS, ROUTING, DESTINATION_OPTIONS):
+    while protocol in (HOP_OPTIONS, ROUTING, DESTINATION_OPTIONS) or is_atomic(protocol, frame, at):
         if at + 8 > end:
             return None
-        protocol, at = frame[at], at + (frame[at + 1] + 1) * 8
+        length = 8 if protocol == FRAGMENT else (frame[at + 1] + 1) * 8
+        protocol, at = frame[at], at + length
     return Layout(socket.AF_INET6, protocol, at, end, protocol == FRAGMENT)
+
+
+def is_atomic(protocol: int, frame: bytes, at: int) -> bool:
+    """A fragment header that says that there are no other fragments (RFC 6946)."""
+    return protocol == FRAGMENT and at + 4 <= len(frame) and not int.from_bytes(frame[at + 2 : at + 4]) & 0xFFF9
 
 
 def pseudo_header(frame: bytes, at: Layout) -> bytes:
