@@ -22,8 +22,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from agent.compile import compile as compile_image
 from agent.compile import recompile
 from agent.compile.image import BackendState, Held, ListenerKey, MapImage
@@ -34,7 +32,6 @@ from agent.dataplane.interfaces import Wiring
 from agent.grace import GraceClock
 from agent.pipeline import Wanted, wanted, wanted_after
 from agent.store import State, Store
-from loader.errors import LoaderError
 from routes.objects import Object, ObjectKey
 from routes.plan import Address
 
@@ -55,7 +52,7 @@ class NotHeld(Exception):
 
 
 # What a node or an operator can bring about; anything else is a defect of ours, and told with a traceback.
-EXPECTED = (NotHeld, DataplaneError, LoaderError, NetlinkError, OSError)
+EXPECTED = (NotHeld, DataplaneError)
 
 
 class Readable(Protocol):

@@ -20,6 +20,6 @@ class Meter:
         self._one_at_a_time = threading.Lock()
 
     def read(self) -> tuple[Counters, tuple[TableUse, ...]]:
-        """Counters and fill of the tables, now. Raises LoaderError, OSError."""
+        """Counters and fill of the tables, now. Raises DataplaneError."""
         with self._one_at_a_time:
             return self._view.counters(), self._view.usage()

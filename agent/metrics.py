@@ -24,7 +24,6 @@ from agent.meter import Meter
 from agent.report import ListenerReport, Report
 from agent.traffic import TABLE_ALARM
 from agent.words import label
-from loader.errors import LoaderError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class _Collector(Collector):
         yield from agent_metrics(report, time.time())
         try:
             counters, tables = self._meter.read()
-        except (DataplaneError, LoaderError, OSError) as error:
+        except DataplaneError as error:
             log.warning("the kernel's counters cannot be read: %s", error)
             return
         yield from verdict_metrics(counters)

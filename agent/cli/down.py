@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from agent.cli.options import places
-from agent.cli.problems import told
+from agent.cli.problems import as_cli_errors
 from agent.dataplane.teardown import down as remove
 
 
@@ -15,7 +15,7 @@ from agent.dataplane.teardown import down as remove
 @places
 def down(pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
     """Remove every trace of the gateway from this node. Ends all flows; refused while an agent runs."""
-    with told():
+    with as_cli_errors():
         removed = remove(pin_dir, run_dir)
     if removed:
         interface = ", its own interface" if removed.interface else ""

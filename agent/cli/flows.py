@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from agent.cli.options import places
-from agent.cli.problems import told
+from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.cli.size import size
 from agent.cli.table import titled
@@ -29,7 +29,7 @@ from routes.plan import Protocol
 @places
 def flows(output: str, limit: int, pin_dir: Path, run_dir: Path, object_dir: Path) -> None:
     """List flows: who, through which gateway address, to which backend. JSON is one flow a line."""
-    with told(), View.open(pin_dir, run_dir, object_dir) as view:
+    with as_cli_errors(), View.open(pin_dir, run_dir, object_dir) as view:
         names = view.names().backends
         shown = itertools.islice(view.flows(), limit)
         if output == "json":

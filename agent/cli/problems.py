@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from agent.cli.exits import Busy, CliError, Failed, NotThere, Unfit
-from agent.dataplane.errors import AlreadyRunning, DataplaneError, NodeUnfit, NotInstalled, PinsOfAnother
-from loader.errors import HookTaken, InterfaceGone, LoaderError, NoBpffs, NotSupported, PermissionDenied
+from agent.dataplane.errors import (
+    AlreadyRunning,
+    DataplaneError,
+    HookOfAnother,
+    NodeUnfit,
+    NotInstalled,
+    PinsOfAnother,
+)
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], type[CliError]], ...] = (
-    ((NodeUnfit, NoBpffs, NotSupported, PermissionDenied, InterfaceGone), Unfit),
-    ((AlreadyRunning, PinsOfAnother, HookTaken), Busy),
+    ((NodeUnfit,), Unfit),
+    ((AlreadyRunning, PinsOfAnother, HookOfAnother), Busy),
     ((NotInstalled,), NotThere),
-    ((DataplaneError, LoaderError, NetlinkError, OSError), Failed),
+    ((DataplaneError, OSError), Failed),
 )
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def as_cli_errors() -> Iterator[None]:
     """Turn what the data plane raises into one line per fault and an exit code; anything else is a defect."""
     try:
         yield

@@ -6,7 +6,6 @@ sees what the node takes part with; leaving says that everything goes on.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +15,10 @@ import click
 
 from agent import daemon
 from agent.cli.options import limits_of, places, sizes_and_limits, tables_of
-from agent.cli.problems import told
+from agent.cli.problems import as_cli_errors
 from agent.cli.size import size
+from agent.dataplane.checks import features
 from agent.settings import AUTO, Delivery, Settings, SettingsError
-from loader.features import probe
 
 
 @click.command()
@@ -52,15 +51,9 @@ def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) 
     settings = _settings(manifests, uplinks, delivery, words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events; what they meant is told by us
-    with told():
-        daemon.run(settings, manifests, _features(), _say_started)
+    with as_cli_errors():
+        daemon.run(settings, manifests, features(), _say_started)
     click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
-
-
-def _features() -> dict[str, str]:
-    """What this kernel offers, in words by name."""
-    found = dataclasses.asdict(probe())
-    return {name: ("yes" if x else "no") if isinstance(x, bool) else str(x) for name, x in found.items()}
 
 
 def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: dict[str, Any]) -> Settings:

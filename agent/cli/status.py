@@ -20,7 +20,7 @@ from agent.cli import table
 from agent.cli.exits import Exit, NotThere
 from agent.cli.options import places
 from agent.cli.overview import gateways, overview
-from agent.cli.problems import told
+from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.dataplane.view import View
 from agent.report import Report
@@ -39,7 +39,7 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
 
     Exit code 1 if the node is not ready.
     """
-    with told(), View.open(pin_dir, run_dir, object_dir) as view:
+    with as_cli_errors(), View.open(pin_dir, run_dir, object_dir) as view:
         if watch:
             _watch(view, run_dir, interval)
             return

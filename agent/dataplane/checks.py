@@ -8,14 +8,19 @@ are the operator's. Must never: look at a kernel's version number.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent.dataplane import sysctl
+from agent.dataplane.errors import translated
 from agent.settings import Delivery
 from loader.features import probe
 
 _VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
+# Helpers without which the programs do not load, and the mainline version that each came with.
+_NEEDED = {"bpf_timer": "5.15", "bpf_loop": "5.17", "redirect_neigh": "5.10"}
+# Others share a hook with TCX, and tables are read faster in batches; without them all works.
+_OPTIONAL = ("tcx", "batch")
 
 
 def faults() -> Iterator[str]:
@@ -50,9 +55,16 @@ def notes(delivery: Delivery, uplinks: tuple[str, ...]) -> Iterator[str]:
                 )
 
 
+@translated()
+def features() -> Mapping[str, str]:
+    """The kernel's release, and of what the gateway can do without, what is there: "yes" or "no"."""
+    found = probe()
+    return {"kernel": found.kernel, **{name: "yes" if getattr(found, name) else "no" for name in _OPTIONAL}}
+
+
 def _lacking_features() -> Iterator[str]:
     features = probe()
-    for name, version in (("bpf_timer", "5.15"), ("bpf_loop", "5.17"), ("redirect_neigh", "5.10")):
+    for name, version in _NEEDED.items():
         if not getattr(features, name):
             yield f"kernel {features.kernel} lacks {name} (mainline has it since {version}): use a newer kernel"
 

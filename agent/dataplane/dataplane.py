@@ -21,7 +21,7 @@ from agent.dataplane import checks, own_interface, sysctl
 from agent.dataplane.apply import write_image
 from agent.dataplane.changes import Changes, changes
 from agent.dataplane.counters import name_verdicts
-from agent.dataplane.errors import NodeUnfit
+from agent.dataplane.errors import NodeUnfit, translated
 from agent.dataplane.flows import backends_in_use
 from agent.dataplane.guards import Admitted, NodeFacts, admit
 from agent.dataplane.hooks import Hooks
@@ -49,7 +49,10 @@ class ReadBack:
 
 
 class Dataplane:
-    """Open while an agent runs. `watch` tells when `reconcile_interfaces` is due."""
+    """Open while an agent runs. `watch` tells when `reconcile_interfaces` is due.
+
+    All methods raise KernelRefused when the kernel does not do what it should, NodeUnfit when the node cannot.
+    """
 
     def __init__(
         self, settings: Settings, netlink: IPRoute, tables: Tables, interfaces: Interfaces, owner: contextlib.ExitStack
@@ -63,10 +66,11 @@ class Dataplane:
         self._owner = owner
 
     @classmethod
+    @translated()
     def open(cls, settings: Settings) -> Dataplane:
         """Make this node ready, or adopt it as another agent left it.
 
-        Raises NodeUnfit, AlreadyRunning, PinsOfAnother, and LoaderError (NoBpffs, NotSupported, VerifierRejected ...).
+        Raises NodeUnfit, AlreadyRunning, PinsOfAnother, HookOfAnother, KernelRefused (a rejected program, too).
         """
         if faults := tuple(checks.faults()):
             raise NodeUnfit(faults)
@@ -84,6 +88,7 @@ class Dataplane:
             interfaces = Interfaces(netlink, settings, hooks, local_ifindex)
             return cls(settings, netlink, tables, interfaces, stack.pop_all())
 
+    @translated()
     def held(self, *, expired: frozenset[int] = frozenset(), scan: bool = False) -> Held:
         """What the kernel holds, for `compile`.
 
@@ -101,10 +106,12 @@ class Dataplane:
             names=self._memory.names(backends),
         )
 
+    @translated()
     def node_addresses(self) -> frozenset[Address]:
         """The node's own addresses, as in `held` but at the price of one netlink dump."""
         return node_addresses(self._netlink)
 
+    @translated()
     def admit(self, image: MapImage, held: Held) -> Admitted:
         """What of `image` this node may hold. `held` is what it was compiled from: the same picture of the node."""
         own = held.node_addresses
@@ -112,9 +119,9 @@ class Dataplane:
         facts = NodeFacts(own, used_ports() if on_node else (), sysctl.ipv6_enabled())
         return admit(image, facts, held.listeners)
 
+    @translated()
     def apply(self, image: MapImage) -> Changes:
-        """Write an image that was admitted; what was written. Raises TableFull with nothing written, LoaderError,
-        OSError."""
+        """Write an image that was admitted; what was written. Raises TableFull with nothing written."""
         ours = lives(image)
         # Before writing, since a process may die in between: then the kernel holds lives of both images.
         self._remember(
@@ -124,16 +131,15 @@ class Dataplane:
         self._memory = replace(self._memory, backends=ours)
         return written
 
+    @translated()
     def read_back(self, image: MapImage) -> ReadBack:
         """What the kernel holds, compared with an image that was admitted."""
         state = read_state(self._tables, image.pools)
         return ReadBack(frozenset(state.listeners), tuple(changes(state, image).differences()))
 
+    @translated()
     def reconcile_interfaces(self, image: MapImage) -> Wiring:
-        """Hook what must be hooked, route what must be routed, for an image that was admitted.
-
-        Raises NodeUnfit, LoaderError, NetlinkError, OSError.
-        """
+        """Hook what must be hooked, route what must be routed, for an image that was admitted."""
         wiring = self._interfaces.reconcile(image, self._memory.memberships)
         self._remember(replace(self._memory, memberships=wiring.memberships))
         return replace(wiring, notes=(*wiring.notes, *checks.notes(self._settings.delivery, wiring.uplinks)))

@@ -1,9 +1,18 @@
 """What can go wrong between the agent and the kernel, in words an operator can act on.
 
-Rules: every message says what was found and what to do about it; nothing here carries a kernel object.
+Decides: which of what the loader, netlink and the file system raise becomes which of ours; so nobody above this package
+needs to know theirs. Rules: every message says what was found and what to do about it; nothing here carries a kernel
+object; what was raised first is the cause (`__cause__`), with a rejected program's log on it.
 """
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from loader.errors import HookTaken, InterfaceGone, LoaderError, NoBpffs, NotSupported, PermissionDenied
 
 
 class DataplaneError(Exception):
@@ -26,6 +35,14 @@ class AlreadyRunning(DataplaneError):
         self.pid = pid
 
 
+class HookOfAnother(DataplaneError):
+    """A program that is not ours is where one of ours must be."""
+
+
+class KernelRefused(DataplaneError):
+    """The kernel or the file system did not do what was asked."""
+
+
 class PinsOfAnother(DataplaneError):
     """What is pinned was made by another layout, or with other sizes, than this agent's."""
 
@@ -45,3 +62,16 @@ class TableFull(DataplaneError):
         self.table = table
         self.wanted = wanted
         self.room = room
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Around everything that this package offers; as a decorator too. What is none of ours or theirs is a defect."""
+    try:
+        yield
+    except (NoBpffs, NotSupported, PermissionDenied, InterfaceGone) as error:
+        raise NodeUnfit((str(error),)) from error
+    except HookTaken as error:
+        raise HookOfAnother(str(error)) from error
+    except (LoaderError, NetlinkError, OSError) as error:
+        raise KernelRefused(str(error)) from error

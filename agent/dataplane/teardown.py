@@ -15,6 +15,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from agent.dataplane import own_interface
+from agent.dataplane.errors import translated
 from agent.dataplane.fib import remove_gateway_routes
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import recall
@@ -36,8 +37,9 @@ class Removed:
         return bool(self.hooks or self.routes or self.pins or self.interface)
 
 
+@translated()
 def down(pin_dir: Path, run_dir: Path) -> Removed:
-    """Remove everything. Ends all flows. Raises AlreadyRunning, LoaderError, OSError."""
+    """Remove everything. Ends all flows. Raises AlreadyRunning, KernelRefused."""
     lock = AgentLock.take(run_dir)
     try:
         with IPRoute(strict_check=True) as netlink:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from agent.compile.image import Names
 from agent.dataplane.counters import Counters, read_counters
+from agent.dataplane.errors import translated
 from agent.dataplane.flows import FlowRecord, read_flows
 from agent.dataplane.memory import recall
 from agent.dataplane.readback import read_backends
@@ -27,25 +28,30 @@ class View:
         self._meter = UsageMeter(tables)
 
     @classmethod
+    @translated()
     def open(cls, pin_dir: Path, run_dir: Path, object_dir: Path) -> View:
-        """Raises NotInstalled when nothing is pinned, LoaderError when the kernel refuses."""
+        """Raises NotInstalled when nothing is pinned, KernelRefused as all methods do."""
         return cls(Tables.open(pin_dir, object_dir), run_dir)
 
+    @translated()
     def names(self) -> Names:
         """Words for ids, as the last agent wrote them."""
         return recall(self._run_dir).names(read_backends(self._tables))
 
+    @translated()
     def counters(self) -> Counters:
         """Counters of every verdict, and of every listener and backend that the tables hold."""
         return read_counters(self._tables)
 
+    @translated()
     def usage(self) -> tuple[TableUse, ...]:
         """How full the tables are."""
         return self._meter.read()
 
     def flows(self) -> Iterator[FlowRecord]:
         """Every flow that is alive."""
-        return read_flows(self._tables)
+        with translated():
+            yield from read_flows(self._tables)
 
     def close(self) -> None:
         """Twice is once."""

@@ -11,6 +11,8 @@ import errno
 import socket
 from types import TracebackType
 
+from agent.dataplane.errors import translated
+
 # linux/rtnetlink.h: RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _CHUNK = 65536
@@ -28,8 +30,9 @@ class InterfaceWatch:
         """For select, poll and asyncio."""
         return self._socket.fileno()
 
+    @translated()
     def changed(self) -> bool:
-        """Whether anything was notified since the last call."""
+        """Whether anything was notified since the last call. Raises KernelRefused."""
         seen = False
         while True:
             try:

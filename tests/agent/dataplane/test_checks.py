@@ -28,6 +28,10 @@ def test_a_fit_node_has_no_faults_and_no_notes(node) -> None:
     assert list(checks.notes(Delivery.STACK, ())) == []
 
 
+def test_only_what_the_gateway_makes_use_of_is_told() -> None:
+    assert checks.features().keys() == {"kernel", "tcx", "batch"}
+
+
 def test_without_root(node) -> None:
     with unprivileged():
         (fault,) = checks.faults()

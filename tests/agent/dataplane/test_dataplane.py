@@ -21,7 +21,6 @@ from agent.dataplane.guards import Refusals
 from agent.run_dir import MEMORY
 from agent.settings import Settings
 from loader.attach import attachments
-from loader.errors import NoBpffs
 from routes.plan import Protocol
 
 from .images import GATEWAY, backend, make_image, pool
@@ -143,7 +142,7 @@ def test_a_load_that_fails_leaves_no_interface_behind(node, settings: Settings) 
 
 
 def test_without_a_bpf_file_system(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(NoBpffs, match="mount -t bpf"):
+    with pytest.raises(NodeUnfit, match="mount -t bpf"):
         Dataplane.open(replace(settings, pin_dir=tmp_path / "pins"))
 
 
