@@ -15,6 +15,7 @@ from agent.compile.image import (
     ListenerName,
     MapImage,
     Names,
+    Room,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ListenerName",
     "MapImage",
     "Names",
+    "Room",
     "compile",
     "recompile",
 ]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 
 from agent.compile.image import BACKEND_FIRST, BackendEntry, BackendState, Held
 from routes.plan import Address, Endpoint, PoolRef
@@ -45,7 +44,7 @@ def assigned(
     carried: Iterable[int],
     endpoints: Mapping[PoolRef, tuple[Endpoint, ...]],
 ) -> tuple[Mapping[Identity, int], dict[int, BackendEntry]]:
-    """Ids of the wanted, and every entry but the carried ones: wanted, left over and free.
+    """Ids of the wanted that have room, and every entry but the carried ones: wanted, left over and free.
 
     `carried` are held ids that are wanted as they are, by listeners that are not compiled now. New ids are given in the
     order of `wanted`, the smallest first.
@@ -64,10 +63,10 @@ def assigned(
     in_use = {id_ for id_, entry in entries.items() if entry.state not in _REUSABLE}
     in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
     blocked = in_use | in_slots | carried
-    free = (id_ for id_ in count(BACKEND_FIRST) if id_ not in blocked)
+    free = (id_ for id_ in range(BACKEND_FIRST, held.room.backends) if id_ not in blocked)
     for key, _ in wanted:
-        if key not in ids:
-            ids[key] = id_ = next(free)
+        if key not in ids and (id_ := next(free, None)) is not None:
+            ids[key] = id_
             before = entries[id_].generation if id_ in entries else 0
             entries[id_] = BackendEntry(
                 key.address, key.port, _next(before), BackendState.ACTIVE, key.listener_id, key.ref

@@ -28,6 +28,7 @@ from agent.compile.image import (
 )
 from agent.compile.listener_ids import NumberedListener, numbered, renumbered
 from agent.compile.pools import Share
+from agent.compile.room import fitting
 from routes.plan import Endpoint, Plan, PoolRef
 
 _V = TypeVar("_V")
@@ -41,14 +42,16 @@ def compile(
     *,
     previous: MapImage = _NOTHING,
 ) -> MapImage:
-    """What the maps must hold.
+    """What the maps must hold, as far as they have room.
 
     `endpoints` should have every pool known, not only the plan's: a backend that no listener wants any more is DRAINING
     while its endpoint is somewhere in them, else ABSENT. `previous`, the last image, saves computing its pools again.
     """
-    listeners = numbered(plan.listeners, held)
+    plan, too_many = fitting(plan, held)
+    listeners, idless = numbered(plan.listeners, held)
     keys = {key: entry for x in listeners for key, entry in x.entries()}
-    return _built(plan, endpoints, held, listeners, keys=keys, previous=previous, kept=_NOTHING)
+    kept = replace(_NOTHING, left_out={**idless, **too_many})
+    return _built(plan, endpoints, held, listeners, keys=keys, previous=previous, kept=kept)
 
 
 def recompile(
@@ -60,8 +63,8 @@ def recompile(
 ) -> MapImage:
     """The same as `compile` when since `previous` only the endpoints of the changed pools are different.
 
-    Costs what the listeners that use those pools cost. `plan` must be the one that `previous` was made of, and `held`
-    what the kernel holds since `previous` was applied.
+    Costs what the listeners that use those pools cost. `plan` must be the one that `previous` was made of, `previous`
+    must have left nothing out, and `held` be what the kernel holds since `previous` was applied.
     """
     listeners = tuple(
         renumbered(x, previous.listeners) for x in plan.listeners if any(ref.pool in changed for ref in x.backends)
@@ -93,6 +96,12 @@ def _built(
         for endpoint in share.endpoints
     ]
     ids, backends = assigned(wanted, held, kept.backends, endpoints)
+    left_out = dict(kept.left_out)
+    if any(key not in ids for key, _ in wanted):
+        for pool_id, (x, shares) in shared.items():
+            shared[pool_id] = (x, tuple(_with_ids(x, share, ids) for share in shares))
+            if shared[pool_id] != (x, shares):
+                left_out.setdefault((x.listener.gateway, x.listener.name), "backends")
     filled, recipes, rejected = dict(kept.pools), dict(kept.recipes), dict(kept.rejected)
     names = {**kept.names.backends, **_backend_names(backends, held)}
     for pool_id, (x, shares) in shared.items():
@@ -114,11 +123,16 @@ def _built(
         names=Names(_sorted({**_outlived(backends, held), **_listener_names(plan, keys)}), _sorted(names)),
         rejected=_sorted(rejected),
         recipes=_sorted(recipes),
+        left_out=left_out,
     )
 
 
 def _identity(listener: NumberedListener, share: Share, endpoint: Endpoint) -> Identity:
     return Identity(listener.listener_id, endpoint.address, endpoint.port, share.ref.position)
+
+
+def _with_ids(listener: NumberedListener, share: Share, ids: Collection[Identity]) -> Share:
+    return pools.only(share, [x for x in share.endpoints if _identity(listener, share, x) in ids])
 
 
 def _without(image: MapImage, listeners: Iterable[NumberedListener]) -> MapImage:
@@ -151,10 +165,10 @@ def _backend_names(backends: Mapping[int, BackendEntry], held: Held) -> dict[int
 
 def _listener_names(plan: Plan, keys: Mapping[ListenerKey, ListenerEntry]) -> dict[int, ListenerName]:
     return {
-        keys[ListenerKey(x.addresses[0], x.port, x.protocol)].listener_id: ListenerName(
-            x.gateway, x.name, x.port, x.protocol, x.route, x.route_kind
-        )
+        keys[key].listener_id: ListenerName(x.gateway, x.name, x.port, x.protocol, x.route, x.route_kind)
         for x in plan.listeners
+        for address in x.addresses
+        if (key := ListenerKey(address, x.port, x.protocol)) in keys
     }
 
 

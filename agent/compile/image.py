@@ -9,6 +9,7 @@ them.
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -128,6 +129,7 @@ class MapImage:
     pools: pool_id -> 4 * POOL_SLOTS bytes; a pool_id missing here is unused, its content does not matter.
     backends: backend_id -> entry, FREE ones with their generation included; an id missing here was never used.
     rejected: pool_id -> slots that hold BACKEND_REJECT.
+    left_out: (gateway, listener) -> the table that had no room for all of it. What had room is in the image.
     recipes: pool_id -> what its slots follow from: pools with equal recipes are equal, so none is computed twice.
     """
 
@@ -138,6 +140,18 @@ class MapImage:
     names: Names
     rejected: Mapping[int, int] = field(default_factory=_none)
     recipes: Mapping[int, Recipe] = field(default_factory=_none)
+    left_out: Mapping[tuple[str, str], str] = field(default_factory=_none)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much the tables take: gateways and listeners are so many entries, the others are ids below that number."""
+
+    gateways: int = sys.maxsize
+    listeners: int = sys.maxsize
+    listener_ids: int = sys.maxsize
+    pools: int = sys.maxsize
+    backends: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,7 @@ class Held:
     node_addresses: the node's own addresses.
     names: of the last image, empty after a restart; kept for backends that outlive their listener, and to see that an
         address was reused by another pod.
+    room: the sizes of the tables.
     """
 
     listeners: Mapping[ListenerKey, ListenerEntry] = field(default_factory=_none)
@@ -159,3 +174,4 @@ class Held:
     unused: frozenset[int] = frozenset()
     node_addresses: frozenset[Address] = frozenset()
     names: Names = field(default_factory=Names)
+    room: Room = field(default_factory=Room)

@@ -4,15 +4,14 @@ Decides listener ids and pool ids against what the kernel holds. Rules: a listen
 keys, whatever its name or Gateway; where keys were split or joined, the listener with the most keys of an id keeps
 it; a new id is the smallest that nobody holds: neither a key in the kernel (a packet may be between the look-up of
 the listener and that of its pool) nor a backend that outlives its listener (its counters and names tell the
-listener). Must never give one id twice.
+listener); who gets none is left out, a listener or one family of it, and named. Must never give one id twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 
 from agent.compile.image import LISTENER_FIRST, POOL_FIRST, BackendState, Held, ListenerEntry, ListenerKey
 from routes.plan import Address, Listener
@@ -31,22 +30,35 @@ class NumberedListener:
             yield _key(self.listener, address), ListenerEntry(self.listener_id, self.pools[address.version])
 
 
-def numbered(listeners: Sequence[Listener], held: Held) -> tuple[NumberedListener, ...]:
-    """In the order given."""
+def numbered(
+    listeners: Sequence[Listener], held: Held
+) -> tuple[tuple[NumberedListener, ...], Mapping[tuple[str, str], str]]:
+    """In the order given, with the addresses that have a pool; and MapImage.left_out."""
     outliving = {
         entry.listener_id
         for id_, entry in held.backends.items()
         if entry.state is not BackendState.FREE and id_ not in held.unused
     }
     held_ids = {key: entry.listener_id for key, entry in held.listeners.items()}
-    ids = _assigned([[_key(x, a) for a in x.addresses] for x in listeners], held_ids, outliving, LISTENER_FIRST)
-    families = [(i, version) for i, x in enumerate(listeners) for version in sorted({a.version for a in x.addresses})]
-    keys = [[_key(listeners[i], a) for a in listeners[i].addresses if a.version == version] for i, version in families]
+    keys = [[_key(x, a) for a in x.addresses] for x in listeners]
+    ids = _assigned(keys, held_ids, outliving, LISTENER_FIRST, held.room.listener_ids)
+    left_out = {(x.gateway, x.name): "listeners" for x, id_ in zip(listeners, ids, strict=True) if id_ is None}
+    placed = [(x, id_) for x, id_ in zip(listeners, ids, strict=True) if id_ is not None]
+    families = [(i, version) for i, (x, _) in enumerate(placed) for version in sorted({a.version for a in x.addresses})]
+    keys = [[_key(placed[i][0], a) for a in placed[i][0].addresses if a.version == v] for i, v in families]
     held_pools = {key: entry.pool_id for key, entry in held.listeners.items()}
-    pools: list[dict[int, int]] = [{} for _ in listeners]
-    for (i, version), pool_id in zip(families, _assigned(keys, held_pools, (), POOL_FIRST), strict=True):
-        pools[i][version] = pool_id
-    return tuple(NumberedListener(*x) for x in zip(listeners, ids, pools, strict=True))
+    pools: list[dict[int, int]] = [{} for _ in placed]
+    pool_ids = _assigned(keys, held_pools, (), POOL_FIRST, held.room.pools)
+    for (i, version), pool_id in zip(families, pool_ids, strict=True):
+        if pool_id is not None:
+            pools[i][version] = pool_id
+        else:
+            left_out[placed[i][0].gateway, placed[i][0].name] = "pools"
+    return tuple(
+        NumberedListener(replace(x, addresses=tuple(a for a in x.addresses if a.version in own)), id_, own)
+        for (x, id_), own in zip(placed, pools, strict=True)
+        if own
+    ), left_out
 
 
 def renumbered(listener: Listener, entries: Mapping[ListenerKey, ListenerEntry]) -> NumberedListener:
@@ -61,9 +73,12 @@ def _key(listener: Listener, address: Address) -> ListenerKey:
 
 
 def _assigned(
-    owners: Sequence[Sequence[ListenerKey]], held: Mapping[ListenerKey, int], taken: Iterable[int], first: int
-) -> list[int]:
-    """An id for each owner of keys: held ones by the number of keys, then the smallest free ones in order."""
+    owners: Sequence[Sequence[ListenerKey]], held: Mapping[ListenerKey, int], taken: Iterable[int], first: int, end: int
+) -> list[int | None]:
+    """An id below `end` for each owner of keys: held ones by the number of keys, then the smallest free ones in order.
+
+    None when there is none left.
+    """
     claims = Counter((held[key], i) for i, keys in enumerate(owners) for key in keys if key in held)
     ids: dict[int, int] = {}
     given: set[int] = set()
@@ -72,5 +87,5 @@ def _assigned(
             ids[i] = id_
             given.add(id_)
     given.update(held.values(), taken)
-    free = (id_ for id_ in count(first) if id_ not in given)
-    return [ids[i] if i in ids else next(free) for i in range(len(owners))]
+    free = (id_ for id_ in range(first, end) if id_ not in given)
+    return [ids[i] if i in ids else next(free, None) for i in range(len(owners))]

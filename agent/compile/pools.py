@@ -42,11 +42,13 @@ def shares(listener: Listener, version: int, endpoints: Mapping[PoolRef, tuple[E
             continue
         known = endpoints.get(ref.pool, ()) if ref.pool is not None else ()
         ready = [x for x in known if x.address.version == version and x.state is EndpointState.READY]
-        ready.sort(key=_endpoint_name)
-        quotas = maglev.quotas([_endpoint_name(x) for x in ready], count) if ready else []
-        served = [(endpoint, quota) for endpoint, quota in zip(ready, quotas, strict=True) if quota]
-        found.append(Share(name, ref, count, tuple(x for x, _ in served), tuple(x for _, x in served)))
+        found.append(_share(name, ref, count, sorted(ready, key=_endpoint_name)))
     return tuple(found)
+
+
+def only(share: Share, endpoints: Sequence[Endpoint]) -> Share:
+    """The share when no more than these of its endpoints can be served, in their order."""
+    return share if len(endpoints) == len(share.endpoints) else _share(share.name, share.ref, share.count, endpoints)
 
 
 def rejected(pool: Sequence[Share]) -> int:
@@ -76,6 +78,12 @@ def slots(recipe: Recipe) -> bytes:
         for slot, i in zip(own, maglev.spread(names, own, POOL_SLOTS) if names else [0] * len(own), strict=True):
             filled[slot] = ids[i] if ids else BACKEND_REJECT
     return filled.tobytes()
+
+
+def _share(name: str, ref: WeightedRef, count: int, ready: Sequence[Endpoint]) -> Share:
+    quotas = maglev.quotas([_endpoint_name(x) for x in ready], count) if ready else []
+    served = [(endpoint, quota) for endpoint, quota in zip(ready, quotas, strict=True) if quota]
+    return Share(name, ref, count, tuple(x for x, _ in served), tuple(x for _, x in served))
 
 
 def _named(refs: Sequence[WeightedRef]) -> list[tuple[str, WeightedRef]]:

@@ -95,6 +95,7 @@ def test_order_plays_no_part(plan: Plan, endpoints: Endpoints, held: Held, rando
 @given(plans(), all_endpoints, histories())
 def test_compiling_again_changes_nothing(plan: Plan, endpoints: Endpoints, held: Held) -> None:
     image = compile(plan, endpoints, held)
+    assert not image.left_out
     assert compile(plan, endpoints, held_after(image)) == image
     assert compile(plan, endpoints, held_after(image), previous=image) == image
 
