@@ -64,8 +64,9 @@ enum verdict {
 	DROP_TABLE_FULL = 16,	  /* as REFUSED_FULL, but nothing could be answered */
 	DROP_FLOW_COLLISION = 17, /* as REFUSED_COLLISION, but nothing could be answered */
 	DROP_NO_FLOW = 18,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST */
-	DROP_INTERNAL = 19,	  /* a kernel helper failed */
-	VERDICT_COUNT = 20,
+	DROP_MARTIAN = 19,	  /* would begin a flow, but its source is a gateway address */
+	DROP_INTERNAL = 20,	  /* a kernel helper failed */
+	VERDICT_COUNT = 21,
 };
 
 enum delivery {
@@ -203,6 +204,8 @@ enum flow_flag {
 	FLOW_FIN = 4,	   /* a FIN passed in this direction */
 	FLOW_RST = 8,	   /* an RST passed in this direction */
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
+	FLOW_EARLY = 32,    /* the backend took data with the SYN (RFC 7413) and may answer before the handshake ends */
+	FLOW_HAIRPIN = 64,  /* the backend is behind an uplink: its replies come in there */
 };
 
 /*
@@ -236,6 +239,7 @@ struct flow {
 	__u8 state; /* enum flow_state */
 	__u8 flags; /* enum flow_flag */
 	__u32 isn;  /* half-open: initial sequence number of this direction's sender */
+	__u32 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
 	__u32 seq_delta; /* kept for splicing: added to seq, ack (and SACK edges), TSval/TSecr of this direction */
 	__u32 ack_delta;
 	__u32 ts_delta;

@@ -27,8 +27,7 @@
 
 static __always_inline int has_room(int family)
 {
-	__u32 zero = 0;
-	struct flow_usage *usage = bpf_map_lookup_elem(&flow_usage, &zero);
+	struct flow_usage *usage = usage_of_flows();
 
 	return usage && (family == AF_INET ? usage->tcp4 : usage->tcp6) < tcp_flows_max;
 }
@@ -41,8 +40,11 @@ static __always_inline int keeps_client_address(struct __sk_buff *skb, struct pa
 	if (p->hook == HOOK_LOCAL_EGRESS)
 		return 0;
 	role = nexthop_refresh(skb, &pair->request, family);
-	if (pair->request.nexthop.ifindex == skb->ifindex)
+	if (pair->request.nexthop.ifindex == skb->ifindex) {
+		pair->request.flags |= FLOW_HAIRPIN;
+		pair->reply.flags |= FLOW_HAIRPIN;
 		return p->node_address;
+	}
 	if (delivery == DELIVERY_REDIRECT && role == INTERFACE_POD) {
 		pair->request.flags |= FLOW_REDIRECT;
 		pair->reply.flags |= FLOW_REDIRECT;
@@ -90,7 +92,8 @@ static __always_inline __u8 first_state(const struct packet *p)
 
 /*
  * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, else the verdict.
- * A lost race against the same flow on another CPU counts as success: its pair serves as well, established or not.
+ * A lost race against the same flow on another CPU counts as success: its pair serves as well, established or not. If it
+ * is not complete yet, ours says the same and carries this packet.
  */
 VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 {
@@ -112,14 +115,14 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		return DROP_INTERNAL;
 	begin_pair(family, p, pair, backend_id, backend);
 	pair->request.isn = bpf_ntohl(isn);
+	if (p->protocol == IPPROTO_TCP && skb->len > p->l4 + p->l4_header)
+		pair->request.early = skb->len - p->l4 - p->l4_header;
 	pair->request.state = first_state(p);
 	pair->reply.state = pair->request.state;
 	if (table == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, family, &pair->request_key))
 		return FLOW_GOES_ON;
 	if (keeps_client_address(skb, p, pair, family))
 		error = insert_kept(table, family, pair);
-	if (error == -EEXIST && flow_lookup(table, family, &pair->request_key))
-		return FLOW_GOES_ON;
 	if (error == -EEXIST && may_snat(p)) {
 		pair->request.flags &= ~FLOW_REDIRECT;
 		pair->reply.flags &= ~FLOW_REDIRECT;
@@ -132,6 +135,8 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 			return VERDICT_REFUSED_COLLISION;
 		return DROP_FLOW_COLLISION;
 	}
+	if (error == PAIR_EXISTS)
+		return FLOW_GOES_ON;
 	if (error)
 		return DROP_INTERNAL;
 	if (table == TABLE_UDP) {

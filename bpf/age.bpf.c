@@ -15,7 +15,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 
 #define CLOCK_MONOTONIC 1
 #define TICK_NSEC (100 * 1000 * 1000ULL)
-#define TURN_TICKS 128
+#define TURN_TICKS 32
 #define RECHECK 20
 
 struct ageing {
@@ -47,7 +47,7 @@ static __always_inline __u32 look_at(enum table table, int family, const union t
 		return 0;
 	twin_key(family, key, f, &twin_at);
 	twin = flow_lookup(table, family, &twin_at);
-	limit = idle_limit(f->state);
+	limit = idle_limit(family, f);
 	if (twin && twin->generation == generation)
 		idle = idle_seconds(f, twin, now);
 	else /* UDP: one half evicted; the other restores it, if it lives */
@@ -96,14 +96,13 @@ static int sweep(void *map, __u32 *index, struct ageing *ageing)
 {
 	struct slice slice = {.now = now_seconds(), .tick = ++ageing->tick};
 	__u32 tcp = tcp_flows_max / TURN_TICKS + 1, udp = udp_flows_max / TURN_TICKS + 1;
-	__u32 zero = 0;
 	struct flow_usage *usage;
 
 	bpf_loop(tcp, turn_tcp4, &slice, 0);
 	bpf_loop(tcp, turn_tcp6, &slice, 0);
 	bpf_loop(udp, turn_udp4, &slice, 0);
 	bpf_loop(udp, turn_udp6, &slice, 0);
-	usage = bpf_map_lookup_elem(&flow_usage, &zero);
+	usage = usage_of_flows();
 	if (usage) {
 		usage->swept += slice.looked_at;
 		usage->expired += slice.expired;

@@ -74,12 +74,23 @@ static __always_inline long flow_delete(enum table table, int family, const unio
 }
 
 /*
- * From outside only requests may arrive, and replies that we asked for by SNAT: nobody there speaks for a backend
- * that knows the client's own address.
+ * May a packet of this direction be at this hook? From outside come requests, and replies of backends that are out
+ * there themselves: nobody speaks for a pod. Out of the node and out of a pod go replies:
+ * a request there is on its way to somebody else who has the address.
  */
-static __always_inline int may_arrive(enum hook hook, const struct flow *f)
+static __always_inline int belongs_at(enum hook hook, const struct flow *f)
 {
-	return hook != HOOK_UPLINK_INGRESS || !(f->flags & FLOW_REPLY) || (f->flags & FLOW_SNAT);
+	int is_reply = f->flags & FLOW_REPLY;
+
+	switch (hook) {
+	case HOOK_UPLINK_INGRESS:
+		return !is_reply || (f->flags & FLOW_HAIRPIN);
+	case HOOK_UPLINK_EGRESS:
+	case HOOK_POD_INGRESS:
+		return is_reply;
+	default:
+		return 1;
+	}
 }
 
 static __always_inline int words_of(int family)
@@ -113,8 +124,8 @@ static __always_inline struct flow *known_flow(int family, const struct packet *
 
 	if (p->protocol == IPPROTO_UDP)
 		return flow_lookup(TABLE_UDP, family, &p->tuple);
-	f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
-	return f ? f : flow_lookup(TABLE_TCP, family, &p->tuple);
+	f = flow_lookup(TABLE_TCP, family, &p->tuple); /* first: promotion inserts there before it removes here */
+	return f ? f : flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
 }
 
 /* The key of the twin: the reverse of what `f` rewrites to. */
@@ -153,16 +164,43 @@ static __always_inline void rewrite_to_reverse_of(int family, const union tuple 
 	f->to_dport = key->v6.sport;
 }
 
-static __always_inline __u32 idle_limit(__u8 state)
+static __always_inline struct flow_usage *usage_of_flows(void)
 {
-	switch (state) {
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&flow_usage, &zero);
+}
+
+/*
+ * How long a finished flow rests. It stands there for late segments only, so it makes room as the table fills: else
+ * connections that last no time at all would fill it at tcp_flows_max / limit_closed a second. Where the port is ours
+ * (SNAT) the backend may hold TIME_WAIT on it: there it rests in full.
+ */
+static __always_inline __u32 limit_when_finished(int family, const struct flow *f, __u32 limit)
+{
+	struct flow_usage *usage = usage_of_flows();
+	__s64 live;
+
+	if (!usage || (f->flags & FLOW_SNAT))
+		return limit;
+	live = family == AF_INET ? usage->tcp4 : usage->tcp6;
+	if (live > tcp_flows_max / 4 * 3)
+		return limit < 2 ? limit : 2;
+	if (live > tcp_flows_max / 2)
+		return limit < 10 ? limit : 10;
+	return limit;
+}
+
+static __always_inline __u32 idle_limit(int family, const struct flow *f)
+{
+	switch (f->state) {
 	case FLOW_ESTABLISHED:
 	case FLOW_CLOSING:
 		return limit_tcp_established;
 	case FLOW_CLOSED:
-		return limit_closed;
+		return limit_when_finished(family, f, limit_closed);
 	case FLOW_RESET:
-		return limit_reset;
+		return limit_when_finished(family, f, limit_reset);
 	case FLOW_UDP:
 		return limit_udp;
 	default:
@@ -195,15 +233,14 @@ static __always_inline struct flow *live_twin(enum table table, int family, cons
 	other = flow_lookup(table, family, twin);
 	if (!other || other->generation != f->generation)
 		return 0;
-	if (idle_seconds(f, other, now_seconds()) > idle_limit(f->state))
+	if (idle_seconds(f, other, now_seconds()) > idle_limit(family, f))
 		return 0;
 	return other;
 }
 
 static __always_inline void count_live(int family, __s64 change)
 {
-	__u32 zero = 0;
-	struct flow_usage *usage = bpf_map_lookup_elem(&flow_usage, &zero);
+	struct flow_usage *usage = usage_of_flows();
 
 	if (!usage)
 		return;

@@ -26,8 +26,9 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	__builtin_memcpy(&pair->reply, twin, sizeof(pair->reply));
 	if (pair->request.generation != pair->reply.generation)
 		return -1;
-	pair->request.state = FLOW_ESTABLISHED;
-	pair->reply.state = FLOW_ESTABLISHED;
+	pair->request.state = state_by_fins(&pair->request, &pair->reply);
+	pair->reply.state = pair->request.state;
+	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
 	/* First, since a flow that ageing does not know would stand there for ever; half-open it can wait. */
 	if (watch_age(TABLE_TCP, family, pair))
 		return -1;
@@ -59,7 +60,7 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 	f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
 	if (!f)
 		return 0;
-	if (!may_arrive(p->hook, f))
+	if (!belongs_at(p->hook, f))
 		return 0;
 	generation = f->generation;
 	twin = live_twin(TABLE_HALF_OPEN, family, &p->tuple, f, &scratch->twin);
@@ -70,7 +71,7 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 	}
 	if (bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &tcp, sizeof(tcp)))
 		return 0;
-	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, IPPROTO_TCP))
+	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, f->state == FLOW_SYN))
 		step = STEP_REOPEN; /* nobody to reset yet: another backend may finish the handshake */
 	else if (f->flags & FLOW_REPLY)
 		step = half_open_reply(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));

@@ -28,6 +28,20 @@ static __always_inline struct gateway *gateway_of(int family, const union tuple 
 	return bpf_map_lookup_elem(&gateways, &address);
 }
 
+/* A gateway's address as a source: nobody out there or on the node has it, and two gateways must not talk in circles. */
+static __always_inline int is_from_gateway(int family, const union tuple *t)
+{
+	struct address address __attribute__((aligned(8))) = {};
+	struct gateway *gateway;
+
+	if (family == AF_INET)
+		WORD(&address, 0) = WORD(t->v4.saddr, 0);
+	else
+		copy_words(&address, t->v6.saddr, 4);
+	gateway = bpf_map_lookup_elem(&gateways, &address);
+	return gateway && !(gateway->flags & GATEWAY_NODE_ADDRESS);
+}
+
 static __always_inline struct listener *listener_of(int family, const union tuple *t)
 {
 	struct listener_key key __attribute__((aligned(8)));

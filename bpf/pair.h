@@ -29,43 +29,89 @@ static __always_inline struct pair *this_cpu_pair(void)
 	return bpf_map_lookup_elem(&pair_scratch, &zero);
 }
 
-/* Makes room for `key` where half of a broken or an expired pair stands; returns whether there is room. */
-static __noinline int evict_if_dead(enum table table, int family, const union tuple *key, union tuple *twin)
+/* The request half that this CPU has just made or tried to make. */
+static __always_inline struct flow *flow_in_the_making(void)
 {
+	struct pair *pair = this_cpu_pair();
+
+	return pair ? &pair->request : 0;
+}
+
+/* A half this young may have been put in by another CPU that is about to put in the other one. */
+#define YOUNG_SECONDS 2
+
+/* What an attempt to insert came to, besides 0 and negative errors. */
+#define PAIR_EXISTS 1 /* another CPU made the same flow, or is making it */
+
+/* Who stands at a key that we want. */
+enum occupant {
+	OCCUPANT_NONE,	/* nobody, or somebody dead, who was taken out */
+	OCCUPANT_SAME,	/* the same flow as the one in the making */
+	OCCUPANT_OTHER, /* another live flow */
+};
+
+static __always_inline int same_tuple(int family, const union tuple *a, const union tuple *b)
+{
+	return equal_words(a, b, family == AF_INET ? sizeof(struct tuple4) / 4 : sizeof(struct tuple6) / 4);
+}
+
+/* `is_request`: at this CPU's pair's request key; else at its reply key. */
+static __noinline enum occupant clear_if_dead(enum table table, int family, struct pair *pair, int is_request)
+{
+	const union tuple *key = is_request ? &pair->request_key : &pair->reply_key;
 	struct flow *occupant = flow_lookup(table, family, key);
 	__u32 generation;
 
 	if (!occupant)
-		return 1;
-	if (live_twin(table, family, key, occupant, twin))
-		return 0;
+		return OCCUPANT_NONE;
 	generation = occupant->generation;
-	twin_key(family, key, occupant, twin);
-	pair_remove(table, family, key, twin, generation);
-	return 1;
+	if (live_twin(table, family, key, occupant, &pair->twin) || now_seconds() - occupant->seen < YOUNG_SECONDS) {
+		twin_key(family, key, occupant, &pair->twin);
+		return is_request || same_tuple(family, &pair->twin, &pair->request_key) ? OCCUPANT_SAME : OCCUPANT_OTHER;
+	}
+	twin_key(family, key, occupant, &pair->twin);
+	pair_remove(table, family, key, &pair->twin, generation);
+	return OCCUPANT_NONE;
 }
 
-/* Both halves of this CPU's pair in, or neither. Returns 0, -EEXIST (a live flow holds one of the keys) or another negative error. */
+static __always_inline int insert_half(enum table table, int family, struct pair *pair, int is_request)
+{
+	const union tuple *key = is_request ? &pair->request_key : &pair->reply_key;
+	const struct flow *half = is_request ? &pair->request : &pair->reply;
+	int error = flow_insert(table, family, key, half);
+
+	if (error != -EEXIST)
+		return error;
+	switch (clear_if_dead(table, family, pair, is_request)) {
+	case OCCUPANT_SAME:
+		return PAIR_EXISTS;
+	case OCCUPANT_OTHER:
+		return -EEXIST;
+	default:
+		return flow_insert(table, family, key, half);
+	}
+}
+
+/*
+ * Both halves of this CPU's pair in, or neither. 0, PAIR_EXISTS, -EEXIST (another live flow has the reply's tuple) or
+ * another negative error.
+ */
 VERIFIED_ONCE int pair_insert(enum table table, int family)
 {
 	struct pair *pair = this_cpu_pair();
-	int error;
+	int result;
 
 	if (!pair)
 		return -1;
-	error = flow_insert(table, family, &pair->reply_key, &pair->reply);
-	if (error == -EEXIST && evict_if_dead(table, family, &pair->reply_key, &pair->twin))
-		error = flow_insert(table, family, &pair->reply_key, &pair->reply);
-	if (error)
-		return error;
-	error = flow_insert(table, family, &pair->request_key, &pair->request);
-	if (error == -EEXIST && evict_if_dead(table, family, &pair->request_key, &pair->twin))
-		error = flow_insert(table, family, &pair->request_key, &pair->request);
-	if (error)
+	result = insert_half(table, family, pair, 0);
+	if (result)
+		return result;
+	result = insert_half(table, family, pair, 1);
+	if (result)
 		half_remove(table, family, &pair->reply_key, pair->reply.generation);
 	else if (table == TABLE_TCP)
 		count_live(family, 1);
-	return error;
+	return result;
 }
 
 /* Hands a flow over to ageing. Not 0: the turnstile is full. */
@@ -98,9 +144,16 @@ static __always_inline int insert_kept(enum table table, int family, struct pair
 	reply_key_of(family, pair);
 	pair->request.key_check = key_check(family, &pair->request_key);
 	pair->reply.key_check = key_check(family, &pair->reply_key);
-	/* The same tuple may be live as an established flow: then it is taken, whatever this table says. */
-	if (table == TABLE_HALF_OPEN && !evict_if_dead(TABLE_TCP, family, &pair->reply_key, &pair->twin))
-		return -EEXIST;
+	if (table == TABLE_HALF_OPEN) { /* the tuple may be live as an established flow: then it is taken all the same */
+		switch (clear_if_dead(TABLE_TCP, family, pair, 0)) {
+		case OCCUPANT_SAME:
+			return PAIR_EXISTS;
+		case OCCUPANT_OTHER:
+			return -EEXIST;
+		default:
+			break;
+		}
+	}
 	return pair_insert(table, family);
 }
 

@@ -164,9 +164,7 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		struct ipv6_opt_hdr *extension;
 
-		if (next == IPPROTO_FRAGMENT)
-			return PARSED_FRAGMENT;
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
+		if (next != IPPROTO_FRAGMENT && next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
 			p->l4 = offset;
 			p->protocol = next;
 			return PARSED_FLOW;
@@ -175,10 +173,17 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 		if (offset > MAX_PULL)
 			return PARSED_MALFORMED;
 		extension = (void *)(long)skb->data + offset;
-		if ((void *)(extension + 1) > (void *)(long)skb->data_end)
+		if ((void *)extension + 8 > (void *)(long)skb->data_end) /* none is shorter */
 			return PARSED_SHORT;
+		if (next == IPPROTO_FRAGMENT) {
+			/* Offset 0 and nothing to follow: a whole packet all the same (RFC 6946). */
+			if (*(__u16 *)((void *)extension + 2) & bpf_htons(0xfff9))
+				return PARSED_FRAGMENT;
+			offset += 8;
+		} else {
+			offset += (extension->hdrlen + 1) * 8;
+		}
 		next = extension->nexthdr;
-		offset += (extension->hdrlen + 1) * 8;
 	}
 	return PARSED_MALFORMED;
 }

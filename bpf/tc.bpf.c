@@ -60,6 +60,8 @@ VERIFIED_ONCE int find_backend(struct __sk_buff *skb, int family)
 
 	if (!p)
 		return DROP_INTERNAL;
+	if (is_from_gateway(family, &p->tuple))
+		return DROP_MARTIAN;
 	/* The SYN-ACK of a handshake that we forgot: its sender must not be told to give up, it will ask again. */
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		return p->node_address ? VERDICT_NOT_OURS : DROP_NO_FLOW;
@@ -127,8 +129,11 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			return VERDICT_NOT_OURS;
 		p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	}
-	if (p->protocol != IPPROTO_TCP || !flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) ||
-	    !half_open_step(skb, family)) {
+	f = 0;
+	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
+	    half_open_step(skb, family))
+		f = known_flow(family, p);
+	if (!f) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
 		verdict = find_backend(skb, family);
@@ -136,8 +141,16 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			verdict = begin_flow(skb, family);
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
+		f = known_flow(family, p);
 	}
-	f = known_flow(family, p);
+	if (!f)
+		f = flow_in_the_making();
+	if (!f)
+		return DROP_INTERNAL;
+	verdict = carry(skb, p, f, family, hook, weight, action);
+	if (verdict != FLOW_IS_ABSENT)
+		return verdict;
+	f = known_flow(family, p); /* another CPU promoted it while we read the entry */
 	if (!f)
 		return DROP_INTERNAL;
 	verdict = carry(skb, p, f, family, hook, weight, action);

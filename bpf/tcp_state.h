@@ -3,7 +3,8 @@
  * What a TCP segment means for its flow. Never looks at payload, never drops a segment of a known flow.
  *
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
- *   SYN --backend's SYN-ACK of exactly ISN+1--> SYN_ACK --client's ACK of exactly the backend's ISN+1--> established
+ *   SYN --backend's SYN-ACK of ISN+1 (or of data with the SYN, too)--> SYN_ACK
+ *       --client's ACK of exactly the backend's ISN+1--> established
  *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH --client goes on--> established
  * Established (never evicted):
  *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
@@ -45,16 +46,31 @@ static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow
 		set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
 	}
+	if (tcp_flags & TCP_FIN)
+		f->flags |= FLOW_FIN;
 	if (f->state == FLOW_ADOPTED) {
 		if (!(tcp_flags & TCP_SYN)) /* a SYN-ACK: it knows no connection, it was asked for one */
 			set_state(f, twin, FLOW_ADOPTED_BOTH);
 		return STEP_PASS;
 	}
-	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && ack == twin->isn + 1) {
+	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && ack - (twin->isn + 1) <= twin->early) {
+		if (ack != twin->isn + 1)
+			f->flags |= FLOW_EARLY;
 		f->isn = seq;
 		set_state(f, twin, FLOW_SYN_ACK);
 	}
 	return STEP_PASS;
+}
+
+/*
+ * Does the client's ACK prove that it saw the SYN-ACK? A backend that took data with the SYN may have sent more; it does
+ * so only for a client that showed a cookie of its (RFC 7413 section 4.1), so the wider range is no help to a spoofer.
+ */
+static __always_inline int is_handshake_ack(const struct flow *reply, __u32 ack)
+{
+	__u32 beyond = ack - (reply->isn + 1);
+
+	return beyond == 0 || ((reply->flags & FLOW_EARLY) && beyond < HANDSHAKE_DATA_MAX);
 }
 
 static __always_inline enum tcp_step half_open_request(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
@@ -66,9 +82,11 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 		set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
 	}
+	if (tcp_flags & TCP_FIN)
+		f->flags |= FLOW_FIN;
 	if (f->state == FLOW_ADOPTED_BOTH)
 		return STEP_PROMOTE;
-	if (f->state == FLOW_SYN_ACK && (tcp_flags & TCP_ACK) && ack == twin->isn + 1 &&
+	if (f->state == FLOW_SYN_ACK && (tcp_flags & TCP_ACK) && is_handshake_ack(twin, ack) &&
 	    seq - (f->isn + 1) < HANDSHAKE_DATA_MAX)
 		return STEP_PROMOTE;
 	return STEP_PASS;

@@ -70,8 +70,8 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	return FLOW_GOES_ON;
 }
 
-/* The backend of a request is gone for good, or (UDP) in no EndpointSlice any more. */
-static __always_inline int has_lost_backend(const struct flow *f, __u8 protocol)
+/* The backend of a request is gone for good; for what has agreed on nothing with it: is in no EndpointSlice any more. */
+static __always_inline int has_lost_backend(const struct flow *f, int even_absent)
 {
 	__u32 backend_id = f->backend_id;
 	struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
@@ -81,7 +81,7 @@ static __always_inline int has_lost_backend(const struct flow *f, __u8 protocol)
 	if (backend->generation != f->backend_generation || backend->state == BACKEND_GONE ||
 	    backend->state == BACKEND_FREE)
 		return 1;
-	return protocol == IPPROTO_UDP && backend->state == BACKEND_ABSENT;
+	return even_absent && backend->state == BACKEND_ABSENT;
 }
 
 VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *f)
@@ -95,7 +95,7 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_TCP;
 	twin_key(family, &p->tuple, f, &scratch->twin);
 	pair_remove(table, family, &p->tuple, &scratch->twin, f->generation);
-	return table == TABLE_UDP ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
+	return table == TABLE_UDP || is_first_syn(p->tcp_flags) ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
 }
 
 /* Rewrites by entry `f` and sends on. FLOW_IS_ABSENT if the entry turned out to be another flow's. */
@@ -135,7 +135,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 	__u32 now = now_seconds();
 	int step;
 
-	if (!may_arrive(hook, f))
+	if (!belongs_at(hook, f))
 		return FLOW_IS_ABSENT;
 	if (p->protocol == IPPROTO_TCP) {
 		if ((p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) || f->state != FLOW_ESTABLISHED) {
@@ -148,7 +148,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 		if (step != FLOW_GOES_ON)
 			return step;
 	}
-	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, p->protocol)) {
+	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, p->protocol == IPPROTO_UDP)) {
 		step = leave_backend(skb, family, f);
 		if (step == VERDICT_REJECTED_RST)
 			*action = send_back(skb, hook);

@@ -20,6 +20,9 @@ struct weight {
 static __always_inline struct weight weigh(const struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
+
+	if (!segments && skb->gso_size) /* virtio_net and tap leave the number to whoever needs it */
+		segments = (skb->len - ETH_HLEN - 40 + skb->gso_size - 1) / skb->gso_size;
 	struct weight w = {.packets = segments ? segments : 1, .bytes = skb->len - ETH_HLEN};
 
 	return w;

@@ -1,0 +1,113 @@
+"""Corners of a flow's life where it is easily lost, mixed up or kept for ever."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.layers.inet import UDP as UDPHeader
+from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.packet import Raw
+
+from . import objects as o
+from .objects import (
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FORWARDED,
+    LOCAL_EGRESS,
+    NOT_OURS,
+    REPLIED,
+    SYN,
+    SYN_ACK,
+    UPLINK_EGRESS,
+    UPLINK_INGRESS,
+)
+from .rig import BACKEND_PORT, SERVED, SPLIT, TCP, UDP, Rig
+from .story import CLIENT_PORT, After, backend, backend_is, between, client, ip, repool, tell
+from .test_tcp import HANDSHAKE
+from .world import V6, Net
+
+MARTIAN = o.Verdict["DROP_MARTIAN"]
+
+STORIES = {
+    # connect() with quick ACKs off, then close(): the ACK of the handshake carries the FIN.
+    "a FIN in the third segment is remembered": (
+        (
+            *HANDSHAKE[:2],
+            (client("FA", seq=101, ack=501), FORWARDED, CLOSING),
+            (backend("FA", seq=501, ack=102), REPLIED, CLOSED),
+            (client("A", seq=102, ack=502), FORWARDED, CLOSED),
+        ),
+        After(connections=1, established=1),
+        SERVED,
+    ),
+    # RFC 7413: the SYN carries data, the SYN-ACK acknowledges it, and more comes before the client's ACK.
+    "TCP Fast Open is established": (
+        (
+            (client("S", seq=100, data=b"hello"), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=106), REPLIED, SYN_ACK),
+            (backend("PA", seq=501, ack=106, data=b"early"), REPLIED, SYN_ACK),
+            (client("A", seq=106, ack=506), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+        SERVED,
+    ),
+    # A pod dies while a SYN is on its way to it: nothing was agreed with anybody yet.
+    "a SYN is sent again to another backend when the first is absent": (
+        (
+            (repool(0),),
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend_is(o.BACKEND_ABSENT, number=0),),
+            (repool(1),),
+            (client("S", seq=100, to=1), FORWARDED, SYN),
+        ),
+        After(half_open=1),
+        SPLIT,
+    ),
+    # The client rebooted, the pod is gone, the client's port comes round: a backend is there for it.
+    "a new connection on a tuple whose backend is gone is served": (
+        (
+            (repool(0),),
+            *HANDSHAKE,
+            (backend_is(o.BACKEND_GONE, number=0),),
+            (repool(1),),
+            (client("S", seq=9000, to=1), FORWARDED, SYN),
+        ),
+        After(connections=1, half_open=1),
+        SPLIT,
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_life(rig: Rig, net: Net, story: str) -> None:
+    rows, after, port = STORIES[story]
+    tell(rig, net, TCP, rows, after, port=port)
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+@pytest.mark.parametrize("hook", [UPLINK_INGRESS, LOCAL_EGRESS], ids=["from outside", "on the node"])
+def test_a_gateway_address_is_nobodys_source(rig: Rig, net: Net, hook: int, protocol: int) -> None:
+    """Two listeners, or one with itself, would answer each other for ever."""
+    outcome = rig.run(hook, rig.frame(hook, between(net, protocol, (net.gateway, SERVED), (net.gateway, SERVED))))
+    assert outcome.verdict == MARTIAN
+
+
+def test_a_request_that_leaves_by_the_uplink_is_left_alone(rig: Rig, net: Net) -> None:
+    """The gateway's address was removed from the node: it is somebody else's now."""
+    near, gateway = (net.node, CLIENT_PORT), (net.gateway, SERVED)
+    begun = rig.run(LOCAL_EGRESS, rig.frame(LOCAL_EGRESS, between(net, UDP, near, gateway)))
+    assert begun.verdict == FORWARDED
+    assert rig.run(UPLINK_EGRESS, rig.frame(UPLINK_EGRESS, between(net, UDP, near, gateway))).verdict == NOT_OURS
+
+
+def test_nobody_outside_speaks_for_the_backend_of_a_client_on_the_node(rig: Rig, net: Net) -> None:
+    near, gateway = (net.node, CLIENT_PORT), (net.gateway, SERVED)
+    assert rig.run(LOCAL_EGRESS, rig.frame(LOCAL_EGRESS, between(net, TCP, near, gateway))).verdict == FORWARDED
+    forged = between(net, TCP, (net.pod, BACKEND_PORT), (net.gateway, CLIENT_PORT), "SA", seq=500, ack=1)
+    assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, forged)).verdict not in (REPLIED, FORWARDED)
+
+
+def test_a_whole_packet_with_a_fragment_header_is_no_fragment(rig: Rig) -> None:
+    """RFC 6946: an atomic fragment."""
+    packet = ip(V6, V6.client, V6.gateway) / IPv6ExtHdrFragment() / UDPHeader(sport=CLIENT_PORT, dport=SERVED)
+    assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, packet / Raw(b"q"))).verdict == FORWARDED
