@@ -8,7 +8,7 @@
 #   make bpf          the BPF objects only
 #   make clean        what was built, and what a run that died left behind
 #
-# Debian's Python on purpose: bcc is a Debian package, and the environment sees the system's packages.
+# Debian's Python on purpose: bcc, for tracing, is a Debian package, and the environment sees the system's packages.
 
 PYTHON := /usr/bin/python3
 VENV   := .venv
