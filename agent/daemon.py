@@ -1,8 +1,8 @@
 """The agent as a process: its parts put together, started and stopped in order.
 
-Decides: the order. The kernel's side first, since without it nothing else has a meaning; the server last. Rules: the
-loop has the main thread; source and server have one each. A source that dies is started again. Leaving takes nothing
-away from the kernel.
+Decides: the order. The kernel's side first, since without it nothing else has a meaning; then the server, so that what
+goes on can be seen; then the source, and the loop last. Rules: the loop has the main thread; source and server have one
+each. A source that dies is started again. Leaving takes nothing away from the kernel.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(settings: Settings, manifests: Path, features: Mapping[str, str], starte
         view = stack.enter_context(View.open(settings.pin_dir, settings.run_dir, settings.object_dir))
         store = stack.enter_context(contextlib.closing(Store()))
         source = FolderSource(manifests, settings.run_dir / LAST_GOOD)
-        reporter = Reporter(settings.run_dir, source.name, told(settings), features)
+        reporter = Reporter(settings.run_dir, source.name, reported_settings(settings, manifests), features)
         loop = Loop(dataplane, store, settings.absent_grace, reporter.tell)
         server = stack.enter_context(_server(settings, view, reporter, loop))
         stack.enter_context(_following(source, store))
@@ -72,10 +72,10 @@ def run(settings: Settings, manifests: Path, features: Mapping[str, str], starte
         loop.run(stop)
 
 
-def told(settings: Settings) -> Mapping[str, str]:
-    """The settings that a report names."""
+def reported_settings(settings: Settings, manifests: Path) -> Mapping[str, str]:
+    """What a report says of how the agent was started."""
     return {
-        "manifests": str(settings.manifests),
+        "manifests": str(manifests),
         "uplinks": ", ".join(settings.uplinks),
         "delivery": settings.delivery.value,
         "pin_dir": str(settings.pin_dir),

@@ -2,8 +2,10 @@
 
 Decides: the names, the defaults and the bounds of every setting of the agent. Rules: values only, frozen; a Settings
 that exists is valid, for making an invalid one raises SettingsError that lists every fault at once, each naming the
-setting as the command line and the environment spell it. Times are seconds; tables are counted in flows (a flow
-takes two entries) or in entries of the thing they are named for.
+setting by its field, those of IdleLimits after `limit_`. The command line has dashes for underscores (`--limit-udp`;
+and `--uplink` once for each of `uplinks`), the environment capitals after PENSTOCK_RUN_ (PENSTOCK_RUN_LIMIT_UDP; the
+three folders, which other commands need too, after PENSTOCK_). Times are seconds; tables are counted in flows (a flow
+takes two entries) or in entries of the thing they are named for. Where objects come from is no setting but an argument.
 Must never: read the environment, a file or the kernel; hold anything that differs between nodes of one cluster
 without an operator having said so.
 """
@@ -98,7 +100,6 @@ class Settings:
     the node's boot. `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
     """
 
-    manifests: Path | None = None
     uplinks: tuple[str, ...] = (AUTO,)
     delivery: Delivery = Delivery.STACK
     tables: TableSizes = field(default_factory=TableSizes)

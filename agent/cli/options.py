@@ -63,11 +63,11 @@ def sizes_and_limits(command: _F) -> _F:
     return command
 
 
-def tables_of(words: Mapping[str, Any]) -> TableSizes:
+def tables_of(values: Mapping[str, Any]) -> TableSizes:
     """The sizes among the command line's values."""
-    return TableSizes(**{x.name: words[x.name] for x in dataclasses.fields(TableSizes)})
+    return TableSizes(**{x.name: values[x.name] for x in dataclasses.fields(TableSizes)})
 
 
-def limits_of(words: Mapping[str, Any]) -> IdleLimits:
+def limits_of(values: Mapping[str, Any]) -> IdleLimits:
     """The limits among the command line's values."""
-    return IdleLimits(**{x.name: words[LIMIT_PREFIX + x.name] for x in dataclasses.fields(IdleLimits)})
+    return IdleLimits(**{x.name: values[LIMIT_PREFIX + x.name] for x in dataclasses.fields(IdleLimits)})

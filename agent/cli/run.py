@@ -43,12 +43,12 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     "--reply-rate-limit", type=int, default=Settings().reply_rate_limit, show_default=True, help="Per CPU and second."
 )
 @sizes_and_limits
-def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) -> None:
+def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **values: Any) -> None:
     """Serve the Gateways, TCPRoutes and UDPRoutes in a folder of manifests, until SIGTERM or Ctrl-C.
 
     What is in the kernel goes on without the agent; `penstock down` removes it.
     """
-    settings = _settings(manifests, uplinks, delivery, words)
+    settings = _settings(uplinks, delivery, values)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events; what they meant is told by us
     with as_cli_errors():
@@ -56,20 +56,19 @@ def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **words: Any) 
     click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
 
 
-def _settings(manifests: Path, uplinks: tuple[str, ...], delivery: str, words: dict[str, Any]) -> Settings:
+def _settings(uplinks: tuple[str, ...], delivery: str, values: dict[str, Any]) -> Settings:
     try:
         return Settings(
-            manifests=manifests,
             uplinks=uplinks,
             delivery=Delivery(delivery),
-            tables=tables_of(words),
-            limits=limits_of(words),
-            absent_grace=words["absent_grace"],
-            reply_rate_limit=words["reply_rate_limit"],
-            pin_dir=words["pin_dir"],
-            run_dir=words["run_dir"],
-            object_dir=words["object_dir"],
-            metrics_address=words["metrics_address"],
+            tables=tables_of(values),
+            limits=limits_of(values),
+            absent_grace=values["absent_grace"],
+            reply_rate_limit=values["reply_rate_limit"],
+            pin_dir=values["pin_dir"],
+            run_dir=values["run_dir"],
+            object_dir=values["object_dir"],
+            metrics_address=values["metrics_address"],
         )
     except SettingsError as error:
         raise click.UsageError("\n".join(error.faults)) from None

@@ -100,7 +100,7 @@ class BackendName:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """listener_id and backend_id -> words. Ids without a name here are held over from before a restart."""
+    """listener_id and backend_id -> words. Ids without a name here were held when the memory of it was lost."""
 
     listeners: Mapping[int, ListenerName] = field(default_factory=_none)
     backends: Mapping[int, BackendName] = field(default_factory=_none)
@@ -163,8 +163,8 @@ class Held:
     unused: backend ids that are not ACTIVE and that no flow refers to any more (a scan of the flow tables): their ids
         become FREE. Leave it empty when no scan was made.
     node_addresses: the node's own addresses.
-    names: of the last image, empty after a restart; kept for backends that outlive their listener, and to see that an
-        address was reused by another pod.
+    names: of the last image, remembered over a restart (dataplane/memory.py); kept for backends that outlive their
+        listener, and to see that an address was reused by another pod.
     room: the sizes of the tables.
     """
 

@@ -3,8 +3,8 @@
 Decides: that gateway addresses are routed into the gateway's own interface, under a protocol number that is nobody
 else's, so that every route of ours can be found again by it alone.
 Rules: only the main table is read; unicast routes only; every next hop of a multipath route counts. A route of
-somebody else for the same prefix is left alone and said. Must never: route the node's own addresses, nor touch a route
-of another protocol number.
+somebody else for the same prefix is left alone and said. Which addresses are routed is the caller's to say. Must never:
+touch a route of another protocol number.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_routes(netlink: IPRoute) -> tuple[Route, ...]:
 
 def reconcile_gateway_routes(netlink: IPRoute, interface: int, wanted: Collection[Address]) -> Iterator[str]:
     """Route exactly `wanted` into `interface`. Yields a note for each address whose route is somebody else's."""
-    held = {(ipaddress.ip_address(_number_octets(x)), next(_interfaces(x), 0)) for x in _ours(netlink)}
+    held = {(ipaddress.ip_address(_destination(x)), next(_interfaces(x), 0)) for x in _ours(netlink)}
     targets = {(address, interface) for address in wanted}
     for address, old in held - targets:
         _change(netlink, "del", address, old)
@@ -67,7 +67,7 @@ def remove_gateway_routes(netlink: IPRoute) -> int:
     """Remove every route of ours; how many there were."""
     ours = list(_ours(netlink))
     for message in ours:
-        _change(netlink, "del", ipaddress.ip_address(_number_octets(message)), next(_interfaces(message), 0))
+        _change(netlink, "del", ipaddress.ip_address(_destination(message)), next(_interfaces(message), 0))
     return len(ours)
 
 
@@ -99,9 +99,9 @@ def _interfaces(message: Any) -> Iterator[int]:
         yield hop["oif"]
 
 
-def _number_octets(message: Any) -> str:
+def _destination(message: Any) -> str:
     return message.get_attr("RTA_DST") or ("0.0.0.0" if message["family"] == socket.AF_INET else "::")
 
 
 def _number(message: Any) -> int:
-    return int(ipaddress.ip_address(_number_octets(message)))
+    return int(ipaddress.ip_address(_destination(message)))

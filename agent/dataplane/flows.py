@@ -3,8 +3,8 @@
 Decides: how the two entries of a flow become one record. Rules: the entry of the request direction leads; its twin is
 looked up under the reverse of what it rewrites to (bpf/flow.h) and counts only with the same generation, else the
 record says that it is half a pair. The listing streams: flows that come and go meanwhile may be in it or not. A listing
-costs as much as there are flows, and on UDP's and half-open tables a look at an entry may count as use on old kernels
-(before 5.2), so it is for a person who asks, never for a metric. Must never: change an entry.
+costs as much as there are flows, so it is for a person who asks; of the agent's own, `backends_in_use` alone reads all
+flows, seldom and only while a retired backend waits to be forgotten. Must never: change an entry.
 """
 
 from __future__ import annotations

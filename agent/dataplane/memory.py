@@ -4,8 +4,8 @@ Decides: the content of `dataplane.json` in the run folder: names of listeners a
 show them and a pod that was replaced is noticed, and which multicast groups we joined, so that we can leave them.
 Rules: written whole, by rename, before the tables are; a name belongs to one life of a backend id, and counts only
 while the kernel holds that very life, so that a memory older or newer than the tables says less but nothing wrong. A
-file that is missing or cannot be understood is an empty memory, never an error: all of it can be rebuilt but for the
-words.
+file that is missing or cannot be understood is an empty memory, never an error: what is lost then are the words, and
+whether an address passed to another pod meanwhile (its old flows go on to the new one).
 """
 
 from __future__ import annotations

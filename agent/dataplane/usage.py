@@ -3,9 +3,9 @@
 Decides: how entries are counted without getting in the way of the packets.
   TCP flows        the programs keep the number themselves (flow_usage): nothing is scanned
   what we write    hashes are counted by reading them, arrays by the ids in use
-  half-open, UDP   have to be scanned. On kernels before 5.2 a scan marks every entry as used, and even later ones copy
-                   the whole table (26 MB at the default size), so the number is taken at most once in `SCAN_EVERY`
-                   seconds and kept in between; its age is bounded by that, which is enough for an alarm at 70 %
+  half-open, UDP   have to be scanned, which copies the whole table (26 MB at the default size), so the number is taken
+                   at most once in `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is
+                   enough for an alarm at 70 %
 Rules: flows are counted in pairs, as room is. Memory is what the kernel says that it charged (fdinfo memlock).
 """
 

@@ -1,8 +1,9 @@
 """A folder of manifests as a source: read in full, then watched.
 
 Decides: when to look again. Changes are waited for with inotify and taken together when the folder has been quiet for a
-moment; besides, everything is compared by stat(2) every few seconds, because a link's target, a folder that was
-replaced as a whole and an overflown queue make no event.
+moment, so that no file is read half way through an editor's save (store.py waits again, for several updates in a row,
+whatever their source); besides, everything is compared by stat(2) every few seconds, because a link's target, a folder
+that was replaced as a whole and an overflown queue make no event.
 Rules: nothing that happens to the folder ends the iteration.
 Must never: decide what a file means (that is folder_state.py).
 """
