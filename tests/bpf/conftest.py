@@ -42,7 +42,7 @@ def _loaded(world: World, bpffs: Path) -> Iterator[OpenRig]:
                 with world.node.inside():
                     pins = bpffs / f"rig{len(rigs)}"
                     loaded = owned.enter_context(Object.load(spec(world, settings, sizes or {}), pins))
-                    rigs[wanted] = Rig(world, loaded, settings)
+                    rigs[wanted] = Rig(world, loaded, settings, pins)
             rigs[wanted].reset()
             return rigs[wanted]
 

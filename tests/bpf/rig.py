@@ -15,7 +15,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,11 @@ def _total(counter: bytes) -> tuple[int, int]:
 class Rig:
     """The programs with one set of settings. `checksums` and `gso` say how packets come; tests set them."""
 
-    def __init__(self, world: Node, loaded: Object, settings: Mapping[str, int]) -> None:
+    def __init__(self, world: Node, loaded: Object, settings: Mapping[str, int], pins: Path) -> None:
         self.world = world
         self.object = loaded
         self.settings = settings
+        self.pins = pins
         self.checksums = Checksums.NONE
         self._programs = {hook: loaded.program(name) for hook, name in o.PROGRAMS.items()}
         self._verdicts = loaded.map("verdicts")
@@ -334,6 +336,19 @@ class Rig:
     def verdicts(self) -> dict[tuple[int, int], int]:
         """Packets by hook and verdict, since the load."""
         return {divmod(i, o.VERDICTS): _total(x)[0] for i, x in enumerate(self._read_verdicts())}
+
+    def flood(self, packets: Iterable[tuple[int, bytes]]) -> Counter[tuple[int, int]]:
+        """Many packets, (hook, frame), judged together: how many were counted, by hook and verdict; one per packet."""
+        contexts = {hook: bytes(SkBuff(ifindex=device.ifindex)) for hook, device in self._devices.items()}
+        sent, before = 0, self.verdicts()
+        for hook, frame in packets:
+            self._programs[o.Hook(hook)].test_run(frame, ctx=contexts[o.Hook(hook)])
+            sent += 1
+        self._before = self._read_verdicts()
+        counted = Counter(self.verdicts())
+        counted.subtract(before)
+        assert counted.total() == sent
+        return +counted
 
     def run(
         self,

@@ -75,7 +75,7 @@ def loaded(request: pytest.FixtureRequest, node: TapNode, bpffs: Path) -> Iterat
     pins = bpffs / f"taps{settings['delivery']}"
     with contextlib.ExitStack() as owned:
         with node.node.inside():
-            rig = Rig(node, owned.enter_context(Object.load(spec(node, settings, {}), pins)), settings)
+            rig = Rig(node, owned.enter_context(Object.load(spec(node, settings, {}), pins)), settings, pins)
             owned.enter_context(attached(node, rig.object, pins))
         yield Bench(node, rig)
 

@@ -99,7 +99,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         (
             (client("S", seq=100), FORWARDED, SYN),
             (backend("SA", seq=500, ack=100), REPLIED, SYN),
-            (backend("SA", seq=500, ack=102), REPLIED, SYN),
+            (backend("SA", seq=500, ack=101 + 65536), REPLIED, SYN),
             (client("A", seq=101, ack=501), FORWARDED, SYN),
         ),
         After(half_open=1),

@@ -1,0 +1,183 @@
+"""Ageing by bpf_timer (bpf/age.bpf.c): idle pairs go, live ones stay, whoever is gone meanwhile.
+
+The programs see real seconds: limits are short, and every wait is for a condition.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from loader.objects import Object
+from loader.spec import ObjectSpec
+
+from . import objects as o
+from .conftest import OpenRig
+from .objects import CLOSED, ESTABLISHED, FORWARDED, REPLIED, RESET, UPLINK_EGRESS, UPLINK_INGRESS
+from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
+from .story import between
+from .world import NETS, V4, Net
+
+LIMITS = {"limit_tcp_established": 3, "limit_udp": 3, "limit_closed": 3, "limit_reset": 3}
+PATIENCE = 30.0
+FRAME = bytes(64)
+
+
+def wait_until(is_so: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, "ageing did not get there"
+        meanwhile()
+        time.sleep(0.05)
+
+
+class Client:
+    """One client port's flow to the pod, and what keeps it alive."""
+
+    def __init__(self, rig: Rig, net: Net, protocol: int, port: int) -> None:
+        self.rig, self.net, self.protocol = rig, net, protocol
+        self.far, self.near, self.pod = (net.client, port), (net.gateway, SERVED), (net.pod, BACKEND_PORT)
+        self.key = rig.key(net, protocol, self.far, self.near)
+
+    def says(self, flags: str = "A", **numbers: int) -> None:
+        frame = self.rig.frame(UPLINK_INGRESS, between(self.net, self.protocol, self.far, self.near, flags, **numbers))
+        assert self.rig.run(UPLINK_INGRESS, frame).verdict == FORWARDED
+
+    def hears(self, flags: str = "A", **numbers: int) -> None:
+        frame = self.rig.frame(UPLINK_EGRESS, between(self.net, self.protocol, self.pod, self.far, flags, **numbers))
+        assert self.rig.run(UPLINK_EGRESS, frame).verdict == REPLIED
+
+    def connect(self) -> None:
+        self.says("S", seq=100)
+        self.hears("SA", seq=500, ack=101)
+        self.says("A", seq=101, ack=501)
+
+    def halves(self) -> int:
+        """How many of the pair are there."""
+        found = self.rig.entry(self.net, self.key)
+        if found is None:
+            return 0
+        table, entry = found
+        return 1 + (self.rig.map(table).get(self.rig.twin(self.net, self.key, entry)) is not None)
+
+    def state(self) -> int:
+        found = self.rig.entry(self.net, self.key)
+        assert found is not None
+        return int(found[1]["state"])
+
+
+@pytest.fixture
+def rig(open_rig: OpenRig) -> Rig:
+    return open_rig(**LIMITS)
+
+
+def start_ageing(rig: Rig) -> None:
+    """As the agent does; the program is closed at once: the timer goes on without it."""
+    with Object.load(ObjectSpec(o.AGE_OBJECT, dict(rig.settings), SIZES), rig.pins) as loaded:
+        assert loaded.program("start_ageing").test_run(FRAME).retval == 0
+
+
+def families_and_protocols(rig: Rig, ports: range) -> list[Client]:
+    return [Client(rig, net, protocol, port) for net in NETS for protocol in (TCP, UDP) for port in ports]
+
+
+def live_flows(rig: Rig) -> tuple[int, int]:
+    usage = rig.usage()
+    return usage["tcp4"], usage["tcp6"]
+
+
+def test_idle_pairs_of_every_table_go_and_live_ones_stay(rig: Rig) -> None:
+    idle, live = families_and_protocols(rig, range(1001, 1006)), families_and_protocols(rig, range(2001, 2004))
+    for flow in (*idle, *live):
+        flow.connect() if flow.protocol == TCP else flow.says()
+    assert live_flows(rig) == (8, 8)
+    start_ageing(rig)
+    before = rig.usage()
+
+    def goes_on() -> None:
+        for flow in live:
+            flow.says() if flow.key["sport"] % 2 else flow.hears()
+
+    wait_until(lambda: not any(x.halves() for x in idle), meanwhile=goes_on)
+    assert [x.halves() for x in live] == [2] * len(live)
+    assert live_flows(rig) == (3, 3)
+    after = rig.usage()
+    assert after["expired"] - before["expired"] == len(idle)
+    assert after["swept"] > before["swept"]
+    assert after["last_sweep"] > before["last_sweep"]
+    # ... and they too go when they are left alone; the program that was loaded is long closed.
+    wait_until(lambda: not any(x.halves() for x in live))
+    assert live_flows(rig) == (0, 0)
+    assert all(rig.entries(x) == 0 for x in ("tcp_flows4", "tcp_flows6", "udp_flows4", "udp_flows6"))
+
+
+def test_closed_and_reset_flows_rest_for_a_short_time_only(open_rig: OpenRig) -> None:
+    rig = open_rig(limit_tcp_established=100000, limit_closed=3, limit_reset=3)
+    closed, reset, open_ = (Client(rig, V4, TCP, port) for port in (1001, 1002, 1003))
+    for flow in (closed, reset, open_):
+        flow.connect()
+    closed.says("FA", seq=101, ack=501)
+    closed.hears("FA", seq=501, ack=102)
+    reset.hears("RA", seq=501, ack=101)
+    assert (closed.state(), reset.state(), open_.state()) == (CLOSED, RESET, ESTABLISHED)
+    start_ageing(rig)
+    wait_until(lambda: not closed.halves() and not reset.halves())
+    assert open_.halves() == 2
+    assert live_flows(rig) == (1, 0)
+    rig.reset()
+
+
+@pytest.mark.parametrize("half", ["request", "reply"])
+def test_what_is_left_of_an_idle_udp_pair_goes_too(rig: Rig, half: str) -> None:
+    flow = Client(rig, V4, UDP, 1001)
+    flow.says()
+    table = rig.map("udp_flows4")
+    (twin,) = (key for key, entry in table.items() if entry["flags"] & o.FLOW_REPLY)
+    assert table.delete(flow.key if half == "request" else twin)
+    start_ageing(rig)
+    # Ageing goes by the request's key: a reply half alone is the table's to evict.
+    if half == "reply":
+        wait_until(lambda: rig.entries("udp_flows4") == 0)
+    else:
+        seen = rig.usage()["last_sweep"]
+        wait_until(lambda: rig.usage()["last_sweep"] > seen)
+        assert rig.entries("udp_flows4") == 1
+
+
+def test_a_flow_that_replaced_another_is_not_taken_for_it(rig: Rig) -> None:
+    """The old one's ticket is still in the turnstile when the new one lives under the same key."""
+    flow = Client(rig, V4, TCP, 1001)
+    flow.connect()
+    flow.says("FA", seq=101, ack=501)
+    flow.hears("FA", seq=501, ack=102)
+    start_ageing(rig)
+    flow.says("S", seq=9000)
+    flow.hears("SA", seq=7000, ack=9001)
+    flow.says("A", seq=9001, ack=7001)
+    before = rig.usage()
+    wait_until(lambda: rig.usage()["swept"] >= before["swept"] + 3, meanwhile=flow.says)
+    assert flow.halves() == 2
+    assert live_flows(rig) == (1, 0)
+
+
+def test_ageing_goes_on_when_nothing_is_left_but_the_map_of_its_timer(open_rig: OpenRig) -> None:
+    """The program, neither open nor pinned, lives by its timer, and the other maps live by the program."""
+    rig = open_rig(limit_tcp_established=2)
+    start_ageing(rig)
+    for pin in rig.pins.iterdir():
+        if pin.name != "ageing":
+            pin.unlink()
+    flow = Client(rig, V4, TCP, 1001)
+    flow.connect()
+    wait_until(lambda: not flow.halves())
+    assert live_flows(rig) == (0, 0)
+
+
+def test_starting_again_is_no_harm(rig: Rig) -> None:
+    for _ in range(3):
+        start_ageing(rig)
+    flow = Client(rig, V4, UDP, 1001)
+    flow.says()
+    wait_until(lambda: not flow.halves())
