@@ -26,12 +26,12 @@ from agent.dataplane.flows import backends_in_use
 from agent.dataplane.guards import Admitted, NodeFacts, admit
 from agent.dataplane.hooks import Hooks
 from agent.dataplane.interfaces import Interfaces, Wiring
-from agent.dataplane.links import read_links
+from agent.dataplane.links import node_addresses, read_links
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Memory, lives, recall, remember
 from agent.dataplane.objects import load, start_ageing
 from agent.dataplane.readback import read_backends, read_listeners, read_state
-from agent.dataplane.sockets import node_addresses, used_ports
+from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Settings

@@ -18,7 +18,8 @@ from pyroute2 import IPRoute
 from agent.compile.image import GATEWAY_NODE_ADDRESS, MapImage
 from agent.dataplane import own_interface, pods, uplinks
 from agent.dataplane.errors import NodeUnfit
-from agent.dataplane.fib import read_routes, reconcile_gateway_routes
+from agent.dataplane.fib import read_routes
+from agent.dataplane.gateway_routes import reconcile_gateway_routes
 from agent.dataplane.hooks import Hooks, Role, Wire, hooked_uplinks
 from agent.dataplane.links import Link, read_links
 from agent.dataplane.multicast import Membership, reconcile_memberships

@@ -1,4 +1,4 @@
-"""The node's interfaces as rtnetlink shows them, trimmed to what the data plane asks of one.
+"""The node's interfaces and addresses as rtnetlink shows them, trimmed to what the data plane asks of one.
 
 Rules: one dump is one consistent picture; statistics are left out of it (they are most of a dump's bytes).
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2 import IPRoute
+
+from routes.plan import Address
 
 _ARPHRD_ETHER = 1
 _IFF_UP = 1
@@ -39,6 +42,12 @@ class Link:
 def read_links(netlink: IPRoute) -> Mapping[int, Link]:
     """Every interface by its ifindex."""
     return {link.index: link for link in map(_link, netlink.link("dump", ext_mask=_SKIP_STATISTICS))}
+
+
+def node_addresses(netlink: IPRoute) -> frozenset[Address]:
+    """Every address configured on an interface of this network namespace."""
+    texts = (x.get_attr("IFA_LOCAL") or x.get_attr("IFA_ADDRESS") for x in netlink.addr("dump"))
+    return frozenset(ip_address(x) for x in texts if x)
 
 
 def _link(message: Any) -> Link:

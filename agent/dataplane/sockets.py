@@ -1,4 +1,4 @@
-"""Which of the node's ports are taken by a socket, and which addresses are the node's own.
+"""Which of the node's ports are taken by a socket.
 
 Rules: read from /proc/net of this thread's network namespace, which every kernel has (sock_diag is a module on many).
 TIME_WAIT takes no port. A socket bound to the wildcard takes the port on every address of its family, and one bound to
@@ -10,10 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-
-from pyroute2 import IPRoute
 
 from routes.plan import Address, Protocol
 
@@ -39,12 +37,6 @@ class UsedPort:
 def used_ports() -> Collection[UsedPort]:
     """Every port that a TCP or UDP socket of this network namespace is bound to."""
     return frozenset(x for name, protocol in _TABLES for x in _table(name, protocol))
-
-
-def node_addresses(netlink: IPRoute) -> frozenset[Address]:
-    """Every address configured on an interface of this network namespace."""
-    texts = (x.get_attr("IFA_LOCAL") or x.get_attr("IFA_ADDRESS") for x in netlink.addr("dump"))
-    return frozenset(ip_address(x) for x in texts if x)
 
 
 def _table(name: str, protocol: Protocol) -> Iterator[UsedPort]:

@@ -16,7 +16,7 @@ from pyroute2 import IPRoute
 
 from agent.dataplane import own_interface
 from agent.dataplane.errors import translated
-from agent.dataplane.fib import remove_gateway_routes
+from agent.dataplane.gateway_routes import remove_gateway_routes
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import recall
 from agent.dataplane.multicast import reconcile_memberships

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from agent.dataplane.sockets import UsedPort, node_addresses, used_ports
+from agent.dataplane.sockets import UsedPort, used_ports
 from routes.plan import Protocol
 
 TCP4, TCP6 = (socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_STREAM)
@@ -38,11 +38,6 @@ def test_ports_in_use(node, kind: tuple[int, int], bound: str, asked: tuple[str,
             opened.listen()
         assert any(x.takes(ip_address(address), 5353, protocol) for x in used_ports()) is taken
     assert not any(x.port == 5353 for x in used_ports())
-
-
-def test_addresses_of_the_node(node) -> None:
-    node.add_veth("eth0", "10.220.0.1/24", "fd00:220::1/64")
-    assert {ip_address(x) for x in ("127.0.0.1", "::1", "10.220.0.1", "fd00:220::1")} <= node_addresses(node.netlink)
 
 
 def test_an_ipv4_connection_of_an_ipv6_socket_is_told_by_its_ipv4_address(node) -> None:
