@@ -3,6 +3,8 @@
 
 # A program that the verifier refuses fails every packet table, slowly: some failures are enough.
 VM_TESTS ?= vm-tests/smoke tests/bpf tests/loader --maxfail=10
+# All of them take some minutes; the limit is for a guest that hangs on a machine that is busy.
+VM_SECONDS ?= 1800
 
 .PHONY: vm-deps vm-selftest
 vm-deps: deps
@@ -11,7 +13,7 @@ vm-deps: deps
 # There is no compiler in the guest: what tests load is made here.
 test-6.%: vm-deps venv bpf
 	@$(BIN)/python -m tests.loader.objects
-	@PYTHONPATH=vm-tests $(BIN)/python -m vmtest 6.$* $(VM_TESTS)
+	@PYTHONPATH=vm-tests $(BIN)/python -m vmtest --seconds $(VM_SECONDS) 6.$* $(VM_TESTS)
 
 vm-selftest: vm-deps venv
 	@$(BIN)/python -m pytest vm-tests/selftest
