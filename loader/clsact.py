@@ -28,7 +28,6 @@ PRIORITY = 47  # lower ones are asked first
 HANDLE = 0x50454E53
 OWNER = "penstock:"
 _ETH_P_ALL = 3
-_QDISC = 0xFFFFFFF1
 _PARENT = {Direction.INGRESS: 0xFFFFFFF2, Direction.EGRESS: 0xFFFFFFF3}
 _TCA_BPF_ID = 11
 

@@ -22,7 +22,6 @@ from loader.program import TEST_SKB_CHECKSUM_COMPLETE, Program
 
 _SCHED_CLS = 3  # enum bpf_prog_type
 _HELPER_REDIRECT_NEIGH, _HELPER_REDIRECT_PEER, _HELPER_TIMER_INIT, _HELPER_LOOP = 152, 155, 169, 181
-_KIND_STRUCT, _KIND_FUNC = 4, 12
 _NO_INTERFACE = 0x7FFFFFFF
 _INSTRUCTION = struct.Struct("=BBhi")
 _RETURN_0 = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
@@ -38,9 +37,7 @@ class Features:
     bpf_loop: bool  # 5.17
     redirect_neigh: bool  # 5.10
     redirect_peer: bool  # 5.10
-    rdonly_cast: bool  # 6.2: the kfunc bpf_rdonly_cast
     batch: bool  # 5.6: many map entries in one call
-    ring_buffer: bool  # 5.8
     test_run_checksum: bool  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE
 
 
@@ -55,9 +52,7 @@ def probe() -> Features:
             bpf_loop=_has_helper(_HELPER_LOOP),
             redirect_neigh=_has_helper(_HELPER_REDIRECT_NEIGH),
             redirect_peer=_has_helper(_HELPER_REDIRECT_PEER),
-            rdonly_cast=_has_rdonly_cast(),
             batch=_has_batch(),
-            ring_buffer=lib().libbpf_probe_bpf_map_type(MapType.RINGBUF, ffi.NULL) == 1,
             test_run_checksum=_has_test_run_checksum(fd),
         )
 
@@ -75,26 +70,6 @@ def _has_tcx(fd: int) -> bool:
 
 def _has_helper(number: int) -> bool:
     return bool(lib().libbpf_probe_bpf_helper(_SCHED_CLS, number, ffi.NULL) == 1)
-
-
-def _has_rdonly_cast() -> bool:
-    btf = lib().btf__load_vmlinux_btf()
-    if btf == ffi.NULL:
-        return False
-    try:
-        function = lib().btf__find_by_name_kind(btf, b"bpf_rdonly_cast", _KIND_FUNC)
-        sk_buff = lib().btf__find_by_name_kind(btf, b"sk_buff", _KIND_STRUCT)
-    finally:
-        lib().btf__free(btf)
-    if function < 0 or sk_buff < 0:
-        return False
-    # r1 is the context; r2 = the type; call the kfunc (source register 2: BPF_PSEUDO_KFUNC_CALL)
-    code = _INSTRUCTION.pack(0xB7, 2, 0, sk_buff) + _INSTRUCTION.pack(0x85, 2 << 4, 0, function) + _RETURN_0
-    try:
-        with _program(code):
-            return True
-    except LoaderError:
-        return False
 
 
 def _has_batch() -> bool:

@@ -66,7 +66,6 @@ ffi.cdef(
     typedef int (*print_fn)(int level, const char *format, void *arguments);
     print_fn libbpf_set_print(print_fn fn);
     int libbpf_num_possible_cpus(void);
-    int libbpf_probe_bpf_map_type(int map_type, const void *opts);
     int libbpf_probe_bpf_helper(int prog_type, int helper_id, const void *opts);
 
     void *bpf_object__open_file(const char *path, const struct open_opts *opts);
@@ -93,8 +92,6 @@ ffi.cdef(
     int bpf_map__reuse_fd(void *map, int fd);
 
     void *btf__parse(const char *path, void *btf_ext);
-    void *btf__load_vmlinux_btf(void);
-    int btf__find_by_name_kind(const void *btf, const char *name, uint32_t kind);
     const void *btf__raw_data(const void *btf, uint32_t *size);
     void btf__free(void *btf);
 

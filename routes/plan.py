@@ -78,10 +78,6 @@ class Plan:
     listeners: tuple[Listener, ...]
     gateway_addresses: tuple[Address, ...]
 
-    def pools(self) -> frozenset[PoolRef]:
-        """Every pool that some listener sends flows to."""
-        return frozenset(ref.pool for x in self.listeners for ref in x.backends if ref.pool is not None)
-
 
 class EndpointState(enum.Enum):
     """What an endpoint may be given. READY: new flows; DRAINING: only the flows it has."""

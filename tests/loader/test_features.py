@@ -16,7 +16,6 @@ def test_what_every_supported_kernel_has_is_found() -> None:
     assert found.redirect_neigh
     assert found.redirect_peer
     assert found.batch
-    assert found.ring_buffer
 
 
 def test_the_kernel_is_asked_once() -> None:
