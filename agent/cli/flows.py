@@ -19,7 +19,7 @@ from agent.cli.size import size
 from agent.cli.table import titled
 from agent.dataplane.flows import Endpoint, FlowRecord
 from agent.dataplane.view import View
-from agent.words import words
+from agent.words import label, words
 from routes.plan import Protocol
 
 
@@ -64,7 +64,7 @@ def _line(flow: FlowRecord, name: str) -> tuple[str, ...]:
 
 def _plain(flow: FlowRecord) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(flow, enc_hook=str)  # addresses
-    return {**plain, "protocol": flow.protocol.name, "state": words(flow.state)}
+    return {**plain, "protocol": flow.protocol.name, "state": label(flow.state)}
 
 
 def _place(end: Endpoint) -> str:
