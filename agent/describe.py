@@ -33,6 +33,14 @@ def listeners(wanted: Wanted, image: MapImage) -> tuple[ListenerReport, ...]:
     return tuple(found)
 
 
+def left_out(image: MapImage) -> dict[tuple[str, str], str]:
+    """(gateway, listener) -> why the kernel does not hold all that it asks for."""
+    remedy = "(it takes effect after `penstock down`, which ends all flows)"
+    return {
+        x: f"table {table} has no room for all of it; raise max_{table} {remedy}" for x, table in image.left_out.items()
+    }
+
+
 def _listener(
     number: int, listener: Listener, wanted: Wanted, image: MapImage, entries: Mapping[int, BackendEntry]
 ) -> ListenerReport:

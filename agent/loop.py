@@ -4,6 +4,7 @@ Decides: when something is done.
   objects changed      resolve (only the Services touched, when nothing but slices changed), compile, apply, read back
   interfaces changed   reconcile the hooks; compile again if the node's own addresses are others
   an absence expired   compile again: the backend's flows are reset from now on
+  a table was full     once more, with the ids that came back by writing what had room
   now and then         read back, and repair what somebody else changed; judge again what this node may hold (a socket's
                        port is free now); look which retired backends have no flow left
 Rules: nothing is written before the source was read in full once, so an agent that starts deletes nothing by mistake.
@@ -209,7 +210,16 @@ class Loop:
         asked = self._resolve(held.node_addresses)
         if asked is None:
             return
-        self._dirty, self._outcome = True, replace(self._outcome, wanted=asked)
+        self._dirty, last = True, self._outcome.image
+        self._outcome = replace(self._outcome, wanted=asked)
+        image = self._write(asked, held, now)
+        if image.left_out:  # what was just written gave ids back, more of them if it is known which have no flow
+            news = last is None or image.left_out != last.left_out
+            self._write(asked, self._dataplane.held(scan=news), now)
+        self._scan = False
+        self._verify(now)
+
+    def _write(self, asked: Wanted, held: Held, now: float) -> MapImage:
         held = replace(held, expired=self._grace.expired(held.backends, now))
         image = self._compile(asked, held)
         self._compiled = None
@@ -217,17 +227,17 @@ class Loop:
         written = self._dataplane.apply(admitted.image)
         wiring = self._dataplane.reconcile_interfaces(admitted.image)
         self._grace.expired(image.backends, now)  # absences that begin now
-        self._scan = False
         if written or self._outcome.image is None:
             self._outcome = replace(self._outcome, applied_at=time.time(), seconds=time.monotonic() - now)
         self._outcome = replace(self._outcome, image=image, image_of=asked, refused=admitted.refused, wiring=wiring)
         self._compiled, self._admitted = asked, admitted
-        self._verify(now)
+        return image
 
     def _compile(self, asked: Wanted, held: Held) -> MapImage:
         """Only the pools whose endpoints changed, where nothing else did."""
         before, previous = self._compiled, self._outcome.image
-        if before is None or previous is None or before.plan is not asked.plan or held.expired or held.unused:
+        other = before is None or before.plan is not asked.plan or held.expired or held.unused
+        if before is None or previous is None or other or previous.left_out:
             again = {"previous": previous} if previous is not None else {}
             return compile_image(asked.plan, asked.endpoints, held, **again)
         changed = {x for x, found in asked.endpoints.items() if before.endpoints.get(x) != found}

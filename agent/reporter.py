@@ -74,7 +74,7 @@ class Reporter:
             listeners=_listeners(outcome, before.listeners),
             uplinks=outcome.wiring.uplinks,
             notes=outcome.wiring.notes,
-            refused=(*outcome.refused.reasons(), *(map(str, outcome.wanted.refused) if outcome.wanted else ())),
+            refused=_refused(outcome),
         )
         for level, text in news(before, self.current):
             log.log(level, "%s", text)
@@ -97,7 +97,17 @@ def _statuses(outcome: Outcome, before: tuple[ObjectStatus, ...], now: float) ->
         if x in given and describe.keys_of(x) <= outcome.read_back
     }
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return with_times(programmed(outcome.wanted.statuses, held), before, stamp)
+    reasons = describe.left_out(outcome.image) if outcome.image is not None else {}
+    return with_times(programmed(outcome.wanted.statuses, held - reasons.keys(), reasons), before, stamp)
+
+
+def _refused(outcome: Outcome) -> tuple[str, ...]:
+    left_out = describe.left_out(outcome.image) if outcome.image is not None else {}
+    return (
+        *(f"listener {gateway} {name}: {why}" for (gateway, name), why in sorted(left_out.items())),
+        *outcome.refused.reasons(),
+        *(map(str, outcome.wanted.refused) if outcome.wanted is not None else ()),
+    )
 
 
 def _listeners(outcome: Outcome, before: tuple[ListenerReport, ...]) -> tuple[ListenerReport, ...]:

@@ -11,9 +11,10 @@ Sources: gateway-api v1.7.0 apis/v1/{gatewayclass,gateway,shared}_types.go.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from routes.objects import GroupKind, ObjectKey, ParentReference
 from routes.plan import Address
@@ -82,34 +83,51 @@ class Statuses:
     routes: tuple[RouteStatus, ...]
 
 
-def programmed(statuses: Statuses, held: Set[tuple[str, str]]) -> Statuses:
-    """Programmed becomes True where all that can be held is held.
+_NO_REASONS: Final[Mapping[tuple[str, str], str]] = MappingProxyType({})
 
-    `held` has (gateway as namespace/name, listener name) of every listener that was read back from the kernel. Only
-    conditions that `resolve` left pending change: a listener by its own entry, a Gateway when every one of its pending
-    listeners is held.
+
+def programmed(
+    statuses: Statuses, held: Set[tuple[str, str]], reasons: Mapping[tuple[str, str], str] = _NO_REASONS
+) -> Statuses:
+    """Programmed becomes True where all that can be held is held, and False where it is known why it cannot be.
+
+    `held` has (gateway as namespace/name, listener name) of every listener that was read back from the kernel,
+    `reasons` why others are not served. Only conditions that `resolve` left pending change: a listener by its own
+    entry, a Gateway when every one of its pending listeners is held, or one of them cannot be.
     """
-    return replace(statuses, gateways=tuple(_programmed_gateway(x, held) for x in statuses.gateways))
+    return replace(statuses, gateways=tuple(_programmed_gateway(x, held, reasons) for x in statuses.gateways))
 
 
-def _programmed_gateway(gateway: GatewayStatus, held: Set[tuple[str, str]]) -> GatewayStatus:
+def _programmed_gateway(
+    gateway: GatewayStatus, held: Set[tuple[str, str]], reasons: Mapping[tuple[str, str], str]
+) -> GatewayStatus:
     name = str(gateway.key)
-    waiting = {x.name for x in gateway.listeners if any(map(_waits, x.conditions))}
-    missing = sorted(x for x in waiting if (name, x) not in held)
+    waiting = [x.name for x in gateway.listeners if any(map(_waits, x.conditions))]
+    missing = [x for x in waiting if (name, x) not in held]
+    refused = {x: reasons[name, x] for x in missing if (name, x) in reasons}
     listeners = tuple(
-        replace(x, conditions=tuple(map(_made_true, x.conditions))) if x.name not in missing else x
+        _told(x, refused[x.name]) if x.name in refused else x if x.name in missing else _told(x, "")
         for x in gateway.listeners
     )
-    if missing:
+    if missing and not refused:
         return replace(gateway, listeners=listeners)
-    return replace(gateway, listeners=listeners, conditions=tuple(map(_made_true, gateway.conditions)))
+    why = "; ".join(f"listener {x}: {text}" for x, text in refused.items())
+    return replace(_told(gateway, why), listeners=listeners)
+
+
+_S = TypeVar("_S", GatewayStatus, ListenerStatus)
+
+
+def _told(status: _S, why: str) -> _S:
+    """Programmed, or not and why."""
+    return replace(status, conditions=tuple(_decided(x, why) if _waits(x) else x for x in status.conditions))
 
 
 def _waits(condition: Condition) -> bool:
     return condition.type == "Programmed" and condition.status == "Unknown"
 
 
-def _made_true(condition: Condition) -> Condition:
-    if not _waits(condition):
-        return condition
+def _decided(condition: Condition, why: str) -> Condition:
+    if why:  # GatewayReasonNoResources
+        return replace(condition, status="False", reason="NoResources", message=why)
     return replace(condition, status="True", reason="Programmed", message="held by the kernel")

@@ -30,7 +30,7 @@ from agent.dataplane.links import node_addresses, read_links
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Memory, lives, recall, remember
 from agent.dataplane.objects import load, start_ageing
-from agent.dataplane.readback import read_backends, read_listeners, read_state
+from agent.dataplane.readback import read_backends, read_listeners, read_state, room
 from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables
 from agent.dataplane.watch import InterfaceWatch
@@ -104,6 +104,7 @@ class Dataplane:
             unused=waiting - backends_in_use(self._tables) if scan and waiting else frozenset(),
             node_addresses=node_addresses(self._netlink),
             names=self._memory.names(backends),
+            room=room(self._tables),
         )
 
     @translated()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from agent.compile.image import BackendEntry, ListenerEntry, ListenerKey
+from agent.compile.image import BackendEntry, ListenerEntry, ListenerKey, Room
 from agent.dataplane import records
 from agent.dataplane.changes import KernelState
 from agent.dataplane.tables import Tables
@@ -38,6 +38,17 @@ def read_backends(tables: Tables) -> Mapping[int, BackendEntry]:
         for number, octets in table.raw_items()
         if octets != unused
     }
+
+
+def room(tables: Tables) -> Room:
+    """The sizes of the tables."""
+    return Room(
+        gateways=tables.gateways.max_entries,
+        listeners=tables.listeners.max_entries,
+        listener_ids=tables.listener_counts.max_entries,
+        pools=tables.pools.max_entries,
+        backends=tables.backends.max_entries,
+    )
 
 
 def _read_pools(tables: Tables, pools: Collection[int]) -> Mapping[int, bytes]:

@@ -206,21 +206,56 @@ def test_a_folder_that_is_away_at_the_start_deletes_nothing(machine: Node) -> No
     assert len(after["source"]["errors"]) == 1
 
 
-def test_what_does_not_fit_is_told_and_nothing_of_it_is_written(machine: Node) -> None:
-    machine.write("all.yaml", *WEB, *ENDPOINTS)
+def programmed(status: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Status and message of the condition, for the Gateway ("") and each of its listeners."""
+    (found,) = (x for x in status["objects"] if x["kind"] == "Gateway")
+    return {
+        x["place"].removeprefix("listener "): (y["status"], y["message"])
+        for x in found["places"]
+        for y in x["conditions"]
+        if y["type"] == "Programmed"
+    }
+
+
+def ports(*numbers: int) -> str:
+    """The Gateway with a listener on each port."""
+    names = ", ".join(f"{{name: l{x}, port: {x}, protocol: TCP}}" for x in numbers)
+    return GATEWAY.replace("{name: web, port: 80, protocol: TCP}", names)
+
+
+def test_a_listener_without_room_is_refused_by_itself(machine: Node) -> None:
+    machine.write("all.yaml", ports(80), *WEB[1:], *ENDPOINTS)
     machine.start("--max-listeners", "4")
     before = machine.until(lambda x: x["ready"])
-    names = ", ".join(f"{{name: l{i}, port: {80 + i}, protocol: TCP}}" for i in range(8))
-    many = GATEWAY.replace("{name: web, port: 80, protocol: TCP}", names)
-    status = machine.changed(lambda: machine.write("all.yaml", many, *WEB[1:], *ENDPOINTS))
-    assert "max_listeners" in status["applied"]["error"]
-    assert conditions(status, "Gateway")["Programmed"] == "Unknown"
-    assert not status["ready"]
-    assert "NOT READY" in machine.penstock("status", code=1).stdout
-    assert status["listeners"] == before["listeners"]
-    status = machine.changed(lambda: machine.write("all.yaml", *WEB, *ENDPOINTS))
-    assert (status["ready"], status["listeners"]) == (True, before["listeners"])
-    machine.penstock("status", code=0)
+    more = (endpoint_slice("a", "10.232.0.1", "10.232.0.2", "10.232.0.9"), ENDPOINTS[1])
+    status = machine.changed(lambda: machine.write("all.yaml", ports(79, 80, 81), *WEB[1:], *more))
+    assert status["ready"]
+    said = programmed(status)
+    assert {name: x for name, (x, _) in said.items()} == {"": "False", "l79": "True", "l80": "True", "l81": "False"}
+    assert "table listeners has no room" in said["l81"][1]
+    assert any("default/edge l81: table listeners" in x for x in status["refused"])
+    (kept,) = (x for x in status["listeners"] if x["port"] == 80)
+    assert kept["id"] == before["listeners"][0]["id"]
+    assert "10.232.0.9" in {y["address"] for x in kept["backends"] for y in x["endpoints"]}
+    status = machine.changed(lambda: machine.write("all.yaml", ports(80), *WEB[1:], *ENDPOINTS))
+    assert {x for x, _ in programmed(status).values()} == {"True"}
+
+
+def test_everything_changes_at_once_in_tables_that_are_just_large_enough(machine: Node) -> None:
+    options = ("--max-listeners", "6", "--max-pools", "7", "--max-backends", "8", "--absent-grace", "3600")
+    machine.write("all.yaml", ports(80, 81, 82), route(a=1), service("a"), endpoint_slice("a", "10.232.0.1"))
+    agent = machine.start(*options)
+    machine.until(lambda x: x["ready"])
+    manifests = (ports(90, 91, 92), route(a=1), service("a"), endpoint_slice("a", "10.232.0.2", "10.232.0.3"))
+    status = machine.changed(lambda: machine.write("all.yaml", *manifests))
+    assert status["ready"], status["applied"]
+    assert {x for x, _ in programmed(status).values()} == {"True"}
+    assert {x["port"] for x in status["listeners"]} == {90, 91, 92}
+    agent.end(signal.SIGKILL)
+    machine.write("all.yaml", ports(80, 81, 82), *manifests[1:3], endpoint_slice("a", "10.232.0.4", "10.232.0.5"))
+    machine.start(*options)
+    status = machine.until(lambda x: x["ready"] and x["pid"] != status["pid"])
+    assert {x for x, _ in programmed(status).values()} == {"True"}
 
 
 def test_one_agent_per_node(served: Node) -> None:
