@@ -137,6 +137,6 @@ def picture(run: Run) -> str:
     """The chart."""
     groups = []
     for measure in run.plan.measures:
-        rows = ((peer.title, figure(run, measure, peer)) for peer in run.peers)
+        rows = ((peer.title.replace("`", ""), figure(run, measure, peer)) for peer in run.peers)
         groups.append((measure.title, [(title, seen) for title, seen in rows if seen]))
-    return chart.svg(groups, [x.title for x in run.peers])
+    return chart.svg(groups, [x.title.replace("`", "") for x in run.peers])
