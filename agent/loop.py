@@ -5,8 +5,8 @@ Decides: when something is done.
   interfaces changed   reconcile the hooks; compile again if the node's own addresses are others
   an absence expired   compile again: the backend's flows are reset from now on
   a table was full     once more, with the ids that came back by writing what had room
-  now and then         read back, and repair what somebody else changed; judge again what this node may hold (a socket's
-                       port is free now); look which retired backends have no flow left
+  now and then         read back tables and hooks, and repair what somebody else changed; judge again what this node may
+                       hold (a socket's port is free now); look which retired backends have no flow left
 Rules: nothing is written before the source was read in full once, so an agent that starts deletes nothing by mistake.
 A pass has one picture of the node, and what it admitted is what it writes, wires and reads back. What fails is told,
 logged and tried again, later each time; the kernel goes on with what it has. Outcome.read_back is what was read, never
@@ -155,8 +155,9 @@ class Loop:
         if not self._rewire or now < self._rewire_at or self._admitted is None:
             return
         self._rewire, self._rewire_at = False, now + REWIRE_EVERY
-        self._outcome = replace(self._outcome, wiring=self._dataplane.reconcile_interfaces(self._admitted.image))
-        self._dirty = self._dirty or self._dataplane.node_addresses() != self._node_addresses
+        self._wire(self._admitted.image)
+        moved = self._dataplane.node_addresses() != self._node_addresses
+        self._dirty = self._dirty or moved or bool(self._outcome.wiring.faults)
 
     def _timers(self, now: float) -> None:
         due = self._grace.due()
@@ -171,7 +172,8 @@ class Loop:
             self._dirty = self._dirty or self._scan
         if now >= self._verify_at and not (self._dirty or self._stale):
             self._admit_again()
-            if not self._dirty:
+            if not self._dirty and self._admitted is not None:
+                self._wire(self._admitted.image)
                 self._verify(now)
 
     def _admit_again(self) -> None:
@@ -225,13 +227,21 @@ class Loop:
         self._compiled = None
         admitted = self._dataplane.admit(image, held)
         written = self._dataplane.apply(admitted.image)
-        wiring = self._dataplane.reconcile_interfaces(admitted.image)
+        self._wire(admitted.image)
         self._grace.expired(image.backends, now)  # absences that begin now
         if written or self._outcome.image is None:
             self._outcome = replace(self._outcome, applied_at=time.time(), seconds=time.monotonic() - now)
-        self._outcome = replace(self._outcome, image=image, image_of=asked, refused=admitted.refused, wiring=wiring)
+        self._outcome = replace(self._outcome, image=image, image_of=asked, refused=admitted.refused)
         self._compiled, self._admitted = asked, admitted
         return image
+
+    def _wire(self, image: MapImage) -> None:
+        try:
+            wiring = self._dataplane.reconcile_interfaces(image)
+        except Exception as error:
+            self._outcome = replace(self._outcome, wiring=replace(self._outcome.wiring, faults=(str(error),)))
+            raise
+        self._outcome = replace(self._outcome, wiring=wiring)
 
     def _compile(self, asked: Wanted, held: Held) -> MapImage:
         """Only the pools whose endpoints changed, where nothing else did."""
@@ -249,10 +259,10 @@ class Loop:
         self._verify_at = now + VERIFY_EVERY
         found = self._dataplane.read_back(self._admitted.image)
         self._outcome = replace(self._outcome, read_back=found.listeners)
-        if found.differences:
-            more = f" (and {len(found.differences) - 1} more)" if len(found.differences) > 1 else ""
+        if differences := (*self._outcome.wiring.faults, *found.differences):
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
             self._compiled = None
-            raise NotHeld(found.differences[0] + more)
+            raise NotHeld(differences[0] + more)
         self._dirty, self._retry_at, self._retry_after = False, None, RETRY_FIRST
         self._outcome = replace(self._outcome, verified_at=time.time(), error="")
 

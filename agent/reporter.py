@@ -98,6 +98,8 @@ def _statuses(outcome: Outcome, before: tuple[ObjectStatus, ...], now: float) ->
     }
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     reasons = describe.left_out(outcome.image) if outcome.image is not None else {}
+    if outcome.wiring.faults:
+        reasons |= {(x.gateway, x.name): outcome.wiring.faults[0] for x in outcome.wanted.plan.listeners}
     return with_times(programmed(outcome.wanted.statuses, held - reasons.keys(), reasons), before, stamp)
 
 

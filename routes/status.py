@@ -128,6 +128,6 @@ def _waits(condition: Condition) -> bool:
 
 
 def _decided(condition: Condition, why: str) -> Condition:
-    if why:  # GatewayReasonNoResources
-        return replace(condition, status="False", reason="NoResources", message=why)
+    if why:
+        return replace(condition, status="False", message=why)  # its reason stays Pending
     return replace(condition, status="True", reason="Programmed", message="held by the kernel")

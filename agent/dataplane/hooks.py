@@ -6,8 +6,9 @@ Decides: what each role has hooked, and in which order hook and table entry come
   pod     ingress, entry: the entry says "its hook is on, redirect to it", so it is there only while that is true
 What goes, goes in the opposite order.
 Rules: a hook that is missing, or that runs another program than this agent's, is put on; the loader replaces a program
-in place, so no packet passes unhooked. An interface that vanishes takes its hooks along; only its pins and its entry
-are swept up. Must never: raise for an interface that is gone; touch a program that is not ours.
+in place, so no packet passes unhooked; whether it is on is read back afterwards. An interface that vanishes takes its
+hooks along; only its pins and its entry are swept up. Must never: raise for an interface that is gone; touch a program
+that is not ours.
 """
 
 from __future__ import annotations
@@ -76,18 +77,33 @@ class Hooks:
         for index, wire in sorted(wires.items()):
             yield from self._put_up(index, wire, entries.get(index), attached)
 
+    def faults(self, wires: Mapping[int, Wire]) -> Iterator[str]:
+        """What `wires` lack, read back, so that packets miss the gateway; a pod's hook only makes their way shorter."""
+        entries = dict(self._entries.items())
+        running = {(x.program, x.ifindex, x.program_id) for x in self.attached() if x.alive}
+        for index, wire in sorted(wires.items()):
+            if wire.role is Role.POD:
+                continue
+            if entries.get(index) != self._entry(wire):
+                yield f"table interfaces does not have {wire.link.name}"
+            for name, _ in HOOKS[wire.role]:
+                if (name, index, self._programs[name].id) not in running:
+                    yield f"{name} is not hooked to {wire.link.name}"
+
     def _put_up(
         self, index: int, wire: Wire, entry: Mapping[str, object] | None, attached: tuple[Attachment, ...]
     ) -> Iterator[str]:
-        wanted = {"role": self._number(wire.role), "mac": wire.link.mac}
-        running = {(x.program, x.program_id) for x in attached if x.ifindex == index and x.alive}
+        wanted = self._entry(wire)
+        running = {x.program: x.program_id for x in attached if x.ifindex == index and x.alive}
         try:
             if entry != wanted and wire.role is not Role.POD:
                 self._entries.set(index, wanted)
             for name, direction in HOOKS[wire.role]:
                 program = self._programs[name]
-                if (name, program.id) not in running:
+                if running.get(name) != program.id:
                     attach(program, index, direction, self._pins)
+                if name not in running and entry is not None and entry["role"] == wanted["role"]:
+                    yield f"{name} had gone from {wire.link.name} and was put back"
             if entry != wanted and wire.role is Role.POD:
                 self._entries.set(index, wanted)
         except InterfaceGone:
@@ -107,10 +123,14 @@ class Hooks:
         for hook in sorted(hooks, key=lambda x: _ORDER.index(x.program) if x.program in _ORDER else -1, reverse=True):
             detach(hook, self._pins)
 
+    def _entry(self, wire: Wire) -> Mapping[str, object]:
+        return {"role": self._number(wire.role), "mac": wire.link.mac}
+
     def _number(self, role: Role) -> int:
         return int(self._roles[f"INTERFACE_{role.name}"])
 
 
 def hooked_uplinks(attached: tuple[Attachment, ...]) -> frozenset[int]:
-    """Interfaces that carry an uplink's hooks."""
-    return frozenset(x.ifindex for x in attached if x.alive and x.program == "uplink_ingress")
+    """Interfaces that carry a hook of an uplink."""
+    programs = {program for program, _ in HOOKS[Role.UPLINK]}
+    return frozenset(x.ifindex for x in attached if x.alive and x.program in programs)

@@ -28,12 +28,16 @@ from agent.settings import Delivery, Settings
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """After a pass: names of uplinks and pods' interfaces, memberships to remember, and notes for people."""
+    """After a pass: names of uplinks and pods' interfaces, memberships to remember, and notes for people.
+
+    `faults` say what was read back to be missing, without which clients are not served.
+    """
 
     uplinks: tuple[str, ...]
     pods: tuple[str, ...]
     memberships: frozenset[Membership]
     notes: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
 
 class Interfaces:
@@ -69,7 +73,14 @@ class Interfaces:
         notes += reconcile_gateway_routes(self._netlink, own.index, addresses)
         names = tuple(sorted(x.name for x in chosen.links.values()))
         joined = reconcile_memberships(names, [x for x in addresses if isinstance(x, IPv6Address)], memberships)
-        return Wiring(names, tuple(sorted(x.name for x in found.values())), joined, tuple(notes))
+        return Wiring(names, tuple(sorted(x.name for x in found.values())), joined, tuple(notes), self._faults(wires))
+
+    def _faults(self, wires: Mapping[int, Wire]) -> tuple[str, ...]:
+        faults = tuple(self._hooks.faults(wires))
+        if not faults:
+            return ()
+        there = read_links(self._netlink)  # an interface may go at any time, and that is no fault
+        return tuple(self._hooks.faults({index: x for index, x in wires.items() if index in there}))
 
     def _own_interface(self) -> Link:
         own = own_interface.ensure(self._netlink, self._local_ifindex)

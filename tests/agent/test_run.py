@@ -158,6 +158,37 @@ def test_a_port_that_the_node_lets_go_of_is_served_without_an_error(machine: Nod
     assert "ERROR" not in agent.said()
 
 
+_UNHOOK = """
+from pathlib import Path
+from loader.attach import attachments, detach
+pins = Path("/run/bpf/penstock/v1")
+detach(next(x for x in attachments(pins) if x.program == "uplink_egress"), pins)
+"""
+
+
+def test_a_hook_that_somebody_took_off_is_put_back(served: Node) -> None:
+    before = hooks(served)
+    served.command(sys.executable, "-c", _UNHOOK)
+    assert len(hooks(served)) == len(before) - 1
+    served.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    served.until(lambda x: x["ready"] and hooks(served) == before)
+
+
+def test_without_its_hook_the_gateway_is_not_programmed(served: Node) -> None:
+    """Something that is no hook lies where the hook is to be pinned."""
+    pins = served.command("ls", "/run/bpf/penstock/v1/links").stdout.split()
+    (blocked,) = (f"/run/bpf/penstock/v1/links/{x}" for x in pins if x.startswith("uplink_egress"))
+    served.command(sys.executable, "-c", _UNHOOK)
+    served.command("bpftool", "map", "pin", "pinned", "/run/bpf/penstock/v1/gateways", blocked)
+    served.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    status = served.until(lambda x: x["applied"]["error"] != "")
+    assert not status["ready"]
+    assert {x for x, _ in programmed(status).values()} == {"False"}
+    served.command("rm", blocked)
+    status = served.until(lambda x: x["ready"])
+    assert {x for x, _ in programmed(status).values()} == {"True"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_agent_that_is_stopped_leaves_everything_running(machine: Node, number: int) -> None:
     machine.write("all.yaml", *WEB, *ENDPOINTS)

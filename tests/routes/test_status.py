@@ -66,9 +66,9 @@ def test_what_cannot_be_held_says_why(statuses: Statuses) -> None:
     assert _programmed(told.conditions) == "False"
     assert {x.name: _programmed(x.conditions) for x in told.listeners} == {"a": "False", "b": "True", "http": "False"}
     (said,) = (x for x in told.conditions if x.type == "Programmed")
-    assert (said.reason, said.message) == ("NoResources", "listener a: table pools is full")
+    assert (said.reason, said.message) == ("Pending", "listener a: table pools is full")
     (said,) = (x for y in told.listeners if y.name == "a" for x in y.conditions if x.type == "Programmed")
-    assert (said.reason, said.message) == ("NoResources", "table pools is full")
+    assert (said.reason, said.message) == ("Pending", "table pools is full")
 
 
 def test_programmed_changes_nothing_else(statuses: Statuses) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +16,8 @@ from agent.dataplane import Dataplane, View
 from agent.dataplane.errors import NodeUnfit
 from agent.dataplane.tables import Tables
 from agent.settings import Delivery, Settings
-from loader.attach import attachments, detach
+from loader import tcx
+from loader.attach import Direction, attachments, detach
 
 from .images import BACKEND, BACKEND6, GATEWAY, GATEWAY6, backend, make_image, pool
 
@@ -45,6 +50,14 @@ def entries(settings: Settings) -> dict[int, tuple[int, bytes]]:
 
 def uplink_hooks(*indexes: int) -> set[tuple[str, int]]:
     return {(program, x) for program in ("uplink_egress", "uplink_ingress") for x in indexes}
+
+
+def idle_program() -> int:
+    """The fd of a new program that passes every packet: r0 = 0; exit."""
+    code = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
+    fd = ctypes.CDLL("libbpf.so.1").bpf_prog_load(3, b"stranger", b"GPL", code, 2, None)  # BPF_PROG_TYPE_SCHED_CLS
+    assert fd >= 0, fd
+    return int(fd)
 
 
 def joined() -> set[tuple[str, str]]:
@@ -99,8 +112,37 @@ def test_a_hook_that_somebody_took_off_is_put_on_again(dataplane: Dataplane, set
     pins = settings.pin_dir / "v1"
     detach(next(x for x in attachments(pins) if x.program == "uplink_ingress"), pins)
     assert ("uplink_ingress", eth0) not in hooks(settings)
-    dataplane.reconcile_interfaces(IMAGE)
+    wiring = dataplane.reconcile_interfaces(IMAGE)
     assert ("uplink_ingress", eth0) in hooks(settings)
+    assert (wiring.faults, wiring.notes) == ((), ("uplink_ingress had gone from eth0 and was put back",))
+    assert dataplane.reconcile_interfaces(IMAGE).notes == ()
+
+
+def test_an_entry_that_somebody_removed_is_put_back(dataplane: Dataplane, settings: Settings, eth0: int) -> None:
+    dataplane.reconcile_interfaces(IMAGE)
+    before = entries(settings)
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        assert tables.interfaces.delete(eth0)
+    assert dataplane.reconcile_interfaces(IMAGE).faults == ()
+    assert entries(settings) == before
+
+
+def test_a_hook_that_cannot_be_put_on_is_a_fault_until_it_can(
+    dataplane: Dataplane, settings: Settings, eth0: int
+) -> None:
+    """A hook has place for 63 programs (BPF_MPROG_MAX - 1), and strangers have them all."""
+    pins = settings.pin_dir / "v1"
+    dataplane.reconcile_interfaces(IMAGE)
+    detach(next(x for x in attachments(pins) if x.program == "uplink_egress"), pins)
+    with contextlib.ExitStack() as strangers:
+        for _ in range(63):
+            program = strangers.enter_context(os.fdopen(idle_program(), "rb"))
+            strangers.callback(os.close, tcx.create(program.fileno(), eth0, Direction.EGRESS))
+        wiring = dataplane.reconcile_interfaces(IMAGE)
+        assert wiring.faults == ("uplink_egress is not hooked to eth0",)
+        assert wiring.notes[0].startswith("eth0 is not (fully) hooked: ")
+    assert dataplane.reconcile_interfaces(IMAGE).faults == ()
+    assert uplink_hooks(eth0) <= hooks(settings)
 
 
 def test_our_own_interface_comes_back_under_its_index(dataplane: Dataplane, node, settings: Settings) -> None:
