@@ -90,45 +90,9 @@ static __always_inline __u8 first_state(const struct packet *p)
 	return is_first_syn(p->tcp_flags) ? FLOW_SYN : FLOW_ADOPTED;
 }
 
-/*
- * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, else the verdict.
- * A lost race against the same flow on another CPU counts as success: its pair serves as well, established or not. If it
- * is not complete yet, ours says the same and carries this packet.
- */
-VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
+/* What came of inserting the pair: the verdict, or FLOW_GOES_ON. */
+static __always_inline int settle(struct __sk_buff *skb, struct packet *p, int family, struct pair *pair, int error)
 {
-	struct packet *p = this_cpu_packet();
-	struct pair *pair = this_cpu_pair();
-	struct backend *backend;
-	int error = -EEXIST;
-	enum table table;
-	__u32 backend_id, isn = 0;
-
-	if (!pair || !p)
-		return DROP_INTERNAL;
-	backend_id = p->backend_id;
-	backend = bpf_map_lookup_elem(&backends, &backend_id);
-	if (!backend)
-		return DROP_NO_BACKEND;
-	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
-	if (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &isn, 4))
-		return DROP_INTERNAL;
-	begin_pair(family, p, pair, backend_id, backend);
-	pair->request.isn = bpf_ntohl(isn);
-	if (p->protocol == IPPROTO_TCP && skb->len > p->l4 + p->l4_header)
-		pair->request.early = skb->len - p->l4 - p->l4_header;
-	pair->request.state = first_state(p);
-	pair->reply.state = pair->request.state;
-	if (table == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, family, &pair->request_key))
-		return FLOW_GOES_ON;
-	if (keeps_client_address(skb, p, pair, family))
-		error = insert_kept(table, family, pair);
-	if (error == -EEXIST && may_snat(p)) {
-		pair->request.flags &= ~FLOW_REDIRECT;
-		pair->reply.flags &= ~FLOW_REDIRECT;
-		enter_by_local(pair);
-		error = insert_snat(table, family);
-	}
 	if (error == -EEXIST) {
 		count_turned_away(p->listener_id, 0);
 		if (p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST)
@@ -139,11 +103,66 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		return FLOW_GOES_ON;
 	if (error)
 		return DROP_INTERNAL;
-	if (table == TABLE_UDP) {
-		count_connection(backend_id);
+	if (p->protocol == IPPROTO_UDP) {
+		count_connection(p->backend_id);
 		watch_age(TABLE_UDP, family, pair); /* without it the flow expires when it is next looked up */
 	}
 	return FLOW_GOES_ON;
+}
+
+static __always_inline enum table first_table(const struct packet *p)
+{
+	return p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
+}
+
+/*
+ * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, FLOW_NEEDS_PORT, or
+ * the verdict. A lost race against the same flow on another CPU counts as success: its pair serves as well, established
+ * or not. If it is not complete yet, ours says the same and carries this packet.
+ */
+VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
+{
+	struct packet *p = this_cpu_packet();
+	struct pair *pair = this_cpu_pair();
+	struct backend *backend;
+	int error = -EEXIST;
+	__u32 backend_id, isn = 0;
+
+	if (!pair || !p)
+		return DROP_INTERNAL;
+	backend_id = p->backend_id;
+	backend = bpf_map_lookup_elem(&backends, &backend_id);
+	if (!backend)
+		return DROP_NO_BACKEND;
+	if (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &isn, 4))
+		return DROP_INTERNAL;
+	begin_pair(family, p, pair, backend_id, backend);
+	pair->request.isn = bpf_ntohl(isn);
+	if (p->protocol == IPPROTO_TCP && skb->len > p->l4 + p->l4_header)
+		pair->request.early = skb->len - p->l4 - p->l4_header;
+	pair->request.state = first_state(p);
+	pair->reply.state = pair->request.state;
+	if (first_table(p) == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, family, &pair->request_key))
+		return FLOW_GOES_ON;
+	if (keeps_client_address(skb, p, pair, family))
+		error = insert_kept(first_table(p), family, pair);
+	if (error == -EEXIST && may_snat(p))
+		return FLOW_NEEDS_PORT;
+	return settle(skb, p, family, pair, error);
+}
+
+/* After begin_flow() asked for a port (a function of its own, called from the top, for the stack's sake). */
+VERIFIED_ONCE int begin_flow_by_snat(struct __sk_buff *skb, int family)
+{
+	struct packet *p = this_cpu_packet();
+	struct pair *pair = this_cpu_pair();
+
+	if (!pair || !p)
+		return DROP_INTERNAL;
+	pair->request.flags &= ~FLOW_REDIRECT;
+	pair->reply.flags &= ~FLOW_REDIRECT;
+	enter_by_local(pair);
+	return settle(skb, p, family, pair, insert_snat(first_table(p), family, pair));
 }
 
 #endif /* PENSTOCK_ADMIT_H */

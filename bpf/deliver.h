@@ -51,7 +51,7 @@ static __always_inline int hops_left(struct __sk_buff *skb, int family)
 static __always_inline enum way redirect_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
 					     enum interface_role wanted)
 {
-	int expired = (__s32)(now_seconds() - f->nexthop.expires) >= 0;
+	int expired = (__s32)(p->now - f->nexthop.expires) >= 0;
 
 	if (!hops_left(skb, family))
 		return WAY_NONE;

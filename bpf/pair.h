@@ -34,7 +34,10 @@ static __always_inline struct flow *flow_in_the_making(void)
 {
 	struct pair *pair = this_cpu_pair();
 
-	return pair ? &pair->request : 0;
+	if (!pair)
+		return 0;
+	OPAQUE(pair); /* before 6.2 the verifier allows no arithmetic on what may be NULL, and clang adds before it checks */
+	return &pair->request;
 }
 
 /* A half this young may have been put in by another CPU that is about to put in the other one. */

@@ -15,23 +15,19 @@
 #define SNAT_PROBES 16
 
 /* Puts the pair in under the gateway's address: the client's port if it is free, else random ones. */
-VERIFIED_ONCE int insert_snat(enum table table, int family)
+static __always_inline int insert_snat(enum table table, int family, struct pair *pair)
 {
-	struct pair *pair = this_cpu_pair();
-	struct flow *request;
+	struct flow *request = &pair->request;
+	__u16 port = request->to_sport;
 	int error = -EEXIST;
-	__u16 port;
 
-	if (!pair)
-		return -1;
-	request = &pair->request;
-	port = request->to_sport;
 	if (family == AF_INET)
 		WORD(request->to_saddr.octets, 0) = WORD(pair->request_key.v4.daddr, 0);
 	else
 		copy_words(request->to_saddr.octets, pair->request_key.v6.daddr, 4);
 	request->flags |= FLOW_SNAT;
 	pair->reply.flags |= FLOW_SNAT;
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < SNAT_PROBES && error == -EEXIST; i++) {
 		if (i || port < SNAT_PORT_MIN)
 			port = SNAT_PORT_MIN + bpf_get_prandom_u32() % (65536 - SNAT_PORT_MIN);

@@ -116,13 +116,18 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	if (skb->pkt_type != PACKET_HOST)
 		return VERDICT_NOT_OURS;
 
-	f = p->protocol == IPPROTO_TCP ? flow_lookup(TABLE_TCP, family, &p->tuple)
-				      : flow_lookup(TABLE_UDP, family, &p->tuple);
+	if (p->protocol == IPPROTO_TCP) {
+		f = flow_lookup(TABLE_TCP, family, &p->tuple);
+		OPAQUE(f); /* else clang makes one call of the two, with a map chosen before it: no look-up to inline */
+	} else {
+		f = flow_lookup(TABLE_UDP, family, &p->tuple);
+	}
 	if (f)
 		verdict = translate(skb, p, f, family, hook, weight, action);
 	if (verdict != FLOW_IS_ABSENT)
 		return verdict;
 
+	read_clock(p);
 	if (takes_requests) { /* all that may go on from here is addressed to a gateway, SNAT's replies too */
 		gateway = gateway_of(family, &p->tuple);
 		if (!gateway)
@@ -139,22 +144,22 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		verdict = find_backend(skb, family);
 		if (verdict == FLOW_GOES_ON)
 			verdict = begin_flow(skb, family);
+		if (verdict == FLOW_NEEDS_PORT)
+			verdict = begin_flow_by_snat(skb, family);
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
 		f = known_flow(family, p);
 	}
 	if (!f)
 		f = flow_in_the_making();
-	if (!f)
-		return DROP_INTERNAL;
-	verdict = carry(skb, p, f, family, hook, weight, action);
-	if (verdict != FLOW_IS_ABSENT)
-		return verdict;
-	f = known_flow(family, p); /* another CPU promoted it while we read the entry */
-	if (!f)
-		return DROP_INTERNAL;
-	verdict = carry(skb, p, f, family, hook, weight, action);
-	return verdict == FLOW_IS_ABSENT ? DROP_INTERNAL : verdict;
+#pragma clang loop unroll(disable)
+	for (int attempt = 0; attempt < 2 && f; attempt++) {
+		verdict = carry(skb, p, f, family, hook, weight, action);
+		if (verdict != FLOW_IS_ABSENT)
+			return verdict;
+		f = known_flow(family, p); /* another CPU promoted it while we read the entry */
+	}
+	return DROP_INTERNAL;
 
 answered:
 	if (is_answer(verdict))

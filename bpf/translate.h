@@ -132,7 +132,7 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 static __always_inline int translate(struct __sk_buff *skb, struct packet *p, struct flow *f, int family,
 				     enum hook hook, struct weight weight, int *action)
 {
-	__u32 now = now_seconds();
+	__u32 now = read_clock(p);
 	int step;
 
 	if (!belongs_at(hook, f))
