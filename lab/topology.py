@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,8 +45,16 @@ HOST_END_MAC: Final = "ee:ee:ee:ee:ee:ee"
 OFFLOADS: Final = ("tx", "rx", "tso", "gso", "gro", "sg")
 
 
-class LabBusy(Exception):
+class LabError(Exception):
+    """The laboratory cannot be had; the message says why."""
+
+
+class LabBusy(LabError):
     """Another run uses the lab of this name right now."""
+
+
+class NotRoot(LabError):
+    """Only root can make network namespaces."""
 
 
 class Attachment(enum.Enum):
@@ -87,6 +96,8 @@ class Lab:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Lab:
+        if os.geteuid() != 0:
+            raise NotRoot("the laboratory makes network namespaces, which only root can")
         with contextlib.ExitStack() as stack:
             stack.enter_context(_locked(self.name))
             sweep(self.name)
