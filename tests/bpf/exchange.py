@@ -21,36 +21,40 @@ def answered(rig: Rig, hook: int, packet: Packet | bytes, verdict: int, answer: 
     expected = answer if isinstance(answer, bytes) else bytes(Ether(src=device.mac, dst=device.peer_mac) / answer)
     # A packet that changes its length loses its sum (ip_summed becomes NONE); the kernel's check does not know that.
     outcome = rig.run(hook, frame, checksums=None if len(expected) == len(frame) else Checksums.NONE)
-    said = _expect(frame, outcome, verdict)
-    assert outcome.action == o.REDIRECT, said
-    assert outcome.packet == expected, f"{said}: {command(outcome.packet)} instead of {command(expected)}"
-    assert outcome.mark == (0 if hook == o.LOCAL_EGRESS else REDIRECT_MARK), said
+    _expect(frame, outcome, verdict)
+    assert outcome.action == o.REDIRECT, _said(frame, outcome)
+    assert outcome.packet == expected, (
+        f"{_said(frame, outcome)}: {command(outcome.packet)} instead of {command(expected)}"
+    )
+    assert outcome.mark == (0 if hook == o.LOCAL_EGRESS else REDIRECT_MARK), _said(frame, outcome)
     return outcome
 
 
 def dropped(rig: Rig, hook: int, packet: Packet | bytes, verdict: int) -> None:
     frame = _frame(rig, hook, packet)
     outcome = rig.run(hook, frame)
-    said = _expect(frame, outcome, verdict)
-    assert outcome.action == o.SHOT, said
+    _expect(frame, outcome, verdict)
+    assert outcome.action == o.SHOT, _said(frame, outcome)
 
 
 def passed(rig: Rig, hook: int, packet: Packet | bytes) -> None:
     """Not ours: the packet goes on as it is."""
     frame = _frame(rig, hook, packet)
     outcome = rig.run(hook, frame, mark=0x1234)
-    said = _expect(frame, outcome, o.NOT_OURS)
-    assert (outcome.action, outcome.packet, outcome.mark) == (o.PASS, frame, 0x1234), said
+    _expect(frame, outcome, o.NOT_OURS)
+    assert (outcome.action, outcome.packet, outcome.mark) == (o.PASS, frame, 0x1234), _said(frame, outcome)
 
 
 def _frame(rig: Rig, hook: int, packet: Packet | bytes) -> bytes:
     return packet if isinstance(packet, bytes) else rig.frame(hook, packet)
 
 
-def _expect(frame: bytes, outcome: Outcome, verdict: int) -> str:
-    said = f"{command(frame)} became {o.Verdict(outcome.verdict).name}"
-    assert outcome.verdict == verdict, f"{said} instead of {o.Verdict(verdict).name}"
-    return said
+def _expect(frame: bytes, outcome: Outcome, verdict: int) -> None:
+    assert outcome.verdict == verdict, f"{_said(frame, outcome)} instead of {o.Verdict(verdict).name}"
+
+
+def _said(frame: bytes, outcome: Outcome) -> str:
+    return f"{command(frame)} became {o.Verdict(outcome.verdict).name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,10 @@ def carried(
     """The packet goes on with these ends (source, destination) and right checksums, and is otherwise what it was."""
     frame = _frame(rig, hook, packet)
     outcome = rig.run(hook, frame, gso_size=gso_size, gso_segs=gso_segs)
-    said = _expect(frame, outcome, verdict)
+    _expect(frame, outcome, verdict)
     macs = (way.dmac, way.smac or outcome.packet[6:12].hex(":")) if way.dmac else None
     expected = translated(frame, *ends, hops=way.hops, macs=macs)
-    assert outcome.packet == expected, f"{said}: {command(outcome.packet)} instead of {command(expected)}"
-    assert (outcome.action, outcome.mark) == (way.action, way.mark), said
+    assert outcome.packet == expected, (
+        f"{_said(frame, outcome)}: {command(outcome.packet)} instead of {command(expected)}"
+    )
+    assert (outcome.action, outcome.mark) == (way.action, way.mark), _said(frame, outcome)

@@ -24,7 +24,7 @@ from typing import Any
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from loader.maps import possible_cpus
+from loader.maps import Map, possible_cpus
 from loader.objects import Object
 from loader.spec import ObjectSpec
 
@@ -68,6 +68,9 @@ class Service:
     addresses: tuple[str, ...]  # theirs
 
 
+LISTENER_FIRST = 20  # not the pool's number, so that the two cannot be mistaken
+
+
 def _services() -> dict[tuple[Net, int, int], Service]:
     made: dict[tuple[Net, int, int], Service] = {}
     next_backend = o.BACKEND_REJECT + 1
@@ -78,7 +81,9 @@ def _services() -> dict[tuple[Net, int, int], Service]:
                 next_backend += len(ids)
                 number = len(made)
                 addresses = tuple(getattr(net, x) for x in kinds)
-                made[net, port, protocol] = Service(net, port, protocol, 100 + number, number, ids, addresses)
+                made[net, port, protocol] = Service(
+                    net, port, protocol, LISTENER_FIRST + number, number, ids, addresses
+                )
     return made
 
 
@@ -88,9 +93,9 @@ SIZES = {
     "gateways": 16,
     "listeners": 256,
     "pools": len(SERVICES),
-    "backends": 256,
-    "listener_counts": 256,
-    "backend_counts": 256,
+    "backends": 64,
+    "listener_counts": 64,
+    "backend_counts": 64,
     "tcp_flows4": 4096,
     "tcp_flows6": 4096,
     "half_open4": 4096,
@@ -176,13 +181,13 @@ class Rig:
             o.POD_INGRESS: world.device["pod0"],
         }
         self._before: list[bytes] = []
-        self._zero: dict[str, dict[int, Json]] = {}
+        self._zero: dict[str, dict[bytes, bytes]] = {"listener_counts": {}, "backend_counts": {}}
         self._configure()
         self.reset()
 
     # ---- state
 
-    def map(self, name: str) -> Any:
+    def map(self, name: str) -> Map:
         return self.object.map(name)
 
     def _configure(self) -> None:
@@ -209,7 +214,8 @@ class Rig:
 
     def fill_pool(self, service: Service, ids: tuple[int, ...]) -> None:
         """The pool's slots hold the ids in turn."""
-        self.map("pools").set(service.pool_id, {"slots": [ids[i % len(ids)] for i in range(o.POOL_SLOTS)]})
+        slots = (ids * (o.POOL_SLOTS // len(ids) + 1))[: o.POOL_SLOTS]
+        self.map("pools").set_raw(service.pool_id.to_bytes(4, "little"), struct.pack(f"<{o.POOL_SLOTS}I", *slots))
 
     def set_backend(
         self, service: Service, number: int = 0, *, state: int = o.BACKEND_ACTIVE, generation: int = 1
@@ -238,21 +244,20 @@ class Rig:
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())
         self._before = self._read_verdicts()
-        self._zero = {name: self._sums(name) for name in ("listener_counts", "backend_counts")}
+        self._zero = {name: dict(self.map(name).raw_items()) for name in self._zero}
         self.checksums = Checksums.NONE
 
-    def _sums(self, name: str) -> dict[int, Json]:
-        return {
-            key: {field: sum(x[field] for x in values) for field in values[0]} for key, values in self.map(name).items()
-        }
-
     def counted(self, name: str) -> dict[int, Json]:
-        """listener_counts or backend_counts since the reset, without those that are all zero."""
-        changed = {
-            key: {field: value - self._zero[name][key][field] for field, value in now.items()}
-            for key, now in self._sums(name).items()
-        }
-        return {key: x for key, x in changed.items() if any(x.values())}
+        """listener_counts or backend_counts since the reset, summed over CPUs, without those that did not move."""
+        counters, zero = self.map(name), self._zero[name]
+        found: dict[int, Json] = {}
+        for key, octets in counters.raw_items():
+            if octets != zero[key]:
+                then, now_ = (list(counters.value.unpack_many(x, counters.value.size)) for x in (zero[key], octets))
+                found[int.from_bytes(key, "little")] = {
+                    field: sum(x[field] for x in now_) - sum(x[field] for x in then) for field in now_[0]
+                }
+        return found
 
     def usage(self) -> Json:
         found: Json = self.map("flow_usage").get(0)
@@ -311,7 +316,7 @@ class Rig:
         for name in self.tables(protocol, net):
             table = self.map(name)
             for key, entry in list(table.items()):
-                entry["seen"] -= seconds
+                entry["seen"] = (entry["seen"] - seconds) % (1 << 32)  # the machine may be younger than that
                 entry["nexthop"]["expires"] = max(0, entry["nexthop"]["expires"] - seconds)
                 table.set(key, entry)
 

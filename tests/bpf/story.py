@@ -157,8 +157,8 @@ class Story:
         outcome = self.rig.run(
             hook, frame, checksums=self.rig.checksums if len(reset) == len(frame) else Checksums.NONE
         )
-        said = f"{command(frame)} became {o.Verdict(outcome.verdict).name}"
-        assert outcome.verdict == verdict, f"{said} instead of {o.Verdict(verdict).name}"
+        got = o.Verdict(outcome.verdict).name
+        assert outcome.verdict == verdict, f"{command(frame)} became {got} instead of {o.Verdict(verdict).name}"
         action, expected = o.PASS, frame
         if verdict == o.FORWARDED:
             expected = translated(frame, far, pod)
@@ -168,9 +168,11 @@ class Story:
             action, expected = o.REDIRECT, reset
         elif verdict >= o.MALFORMED:
             action = o.SHOT
-        assert outcome.action == action, said
-        assert outcome.packet == expected, f"{said}: {command(outcome.packet)} instead of {command(expected)}"
-        assert outcome.mark == (REDIRECT_MARK if answer else 0), said
+        mark = REDIRECT_MARK if answer else 0
+        assert (outcome.action, outcome.mark) == (action, mark), f"{command(frame)} became {got}"
+        assert outcome.packet == expected, (
+            f"{command(frame)} became {got}: {command(outcome.packet)} instead of {command(expected)}"
+        )
         self._count(segment, verdict, len(frame) - 14)
         return outcome
 
