@@ -145,8 +145,11 @@ class Report:
 
     @property
     def ready(self) -> bool:
-        """Whether the kernel was read back as wanted since the agent started, and the last attempt did not fail."""
-        return self.source.synced and self.applied.verified_at is not None and not self.applied.error
+        """Whether the kernel was read back as wanted since the agent started, the last attempt did not fail, and an
+        uplink is there: without one no client beyond the node is served, however right the tables are.
+        """
+        holds = self.source.synced and self.applied.verified_at is not None and not self.applied.error
+        return holds and bool(self.uplinks)
 
     def to_json(self) -> bytes:
         """Indented, for people as well."""

@@ -18,7 +18,13 @@ from agent.report import AppliedReport, BackendReport, EndpointReport, ListenerR
 from agent.sources.base import SourceError
 
 REPORT = Report(
-    node="n", pid=1, started_at=100.0, written_at=0.0, source=SourceReport("x", True, 0.0), applied=AppliedReport()
+    node="n",
+    pid=1,
+    started_at=100.0,
+    written_at=0.0,
+    source=SourceReport("x", True, 0.0),
+    applied=AppliedReport(),
+    uplinks=("eth0",),
 )
 LISTENER = ListenerReport(
     id=1,

@@ -89,7 +89,15 @@ def test_what_cannot_be_understood_is_no_report(tmp_path: Path, content: bytes |
     ],
 )
 def test_ready_only_when_read_back(synced: bool, applied: AppliedReport, ready: bool) -> None:
-    assert replace(FULL, source=replace(FULL.source, synced=synced), applied=applied).ready == ready
+    told = replace(FULL, source=replace(FULL.source, synced=synced), applied=applied, uplinks=("eth0",))
+    assert told.ready == ready
+
+
+def test_not_ready_without_an_uplink() -> None:
+    """Nobody beyond the node is served, and a probe must be able to see it."""
+    told = replace(FULL, applied=AppliedReport(at=1.0, verified_at=1.0))
+    assert replace(told, uplinks=("eth0",)).ready
+    assert not replace(told, uplinks=()).ready
 
 
 @pytest.mark.parametrize(("address", "place"), [("10.0.0.1", "10.0.0.1:80"), ("fd00::1", "[fd00::1]:80")])
