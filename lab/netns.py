@@ -39,7 +39,8 @@ class Namespace:
 
     def create(self) -> None:
         """Make the namespace, with loopback up and IPv6 addresses usable at once (no duplicate detection)."""
-        run("ip", "netns", "add", self.name)
+        # The kernel makes a namespace wait for others that it is tearing down, which on a busy machine takes minutes.
+        run("ip", "netns", "add", self.name, patience=300)
         self.sysctl(
             {
                 "net.ipv6.conf.all.disable_ipv6": 0,
