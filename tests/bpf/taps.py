@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from . import objects as o
 from .wire import CHECKSUM_AT, TCP, layout, ones_sum, pseudo_header
 from .world import MACS, Node
 
+_TUN = Path("/dev/net/tun")
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x2, 0x1000, 0x4000
 _TUN_F_CSUM = 1
@@ -47,7 +49,9 @@ class Tap:
     """One interface of the node; must be made inside its namespace."""
 
     def __init__(self, name: str) -> None:
-        self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not _TUN.exists():  # where nobody loads modules on demand
+            subprocess.run(["modprobe", "tun"], check=True, timeout=60)
+        self.fd = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.ioctl(self.fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
 
     def reader_finishes_checksums(self, *, on: bool) -> None:
