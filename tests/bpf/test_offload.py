@@ -24,7 +24,7 @@ from .objects import (
     DELIVERY_REDIRECT,
     DELIVERY_STACK,
     FORWARDED,
-    INTERNAL,
+    NO_FLOW,
     NOT_OURS,
     POD_INGRESS,
     REDIRECTED,
@@ -181,12 +181,12 @@ def test_an_rst(bench: Bench, net: Net, data: bytes, reader_finishes: bool) -> N
 
 
 def test_an_rst_behind_ip_options_is_not_possible(bench: Bench) -> None:
-    """The place where the checksum will be written lies behind the end of an RST: the kernel does not cut it off."""
-    before = bench.rig.verdicts()[UPLINK_INGRESS, INTERNAL]
+    """The place where the checksum will be written lies behind the end of an RST."""
+    before = bench.rig.verdicts()[UPLINK_INGRESS, NO_FLOW]
     header = TCPHeader(sport=CLIENT_PORT, dport=CLOSED_PORT, flags="S", seq=100)
     packet = ip(V4, V4.client, V4.gateway, options=[IPOption_NOP()] * 4) / header
     bench.uplink.send_unfinished(bench.rig.frame(UPLINK_INGRESS, packet))
-    assert bench.rig.verdicts()[UPLINK_INGRESS, INTERNAL] == before + 1
+    assert bench.rig.verdicts()[UPLINK_INGRESS, NO_FLOW] == before + 1
 
 
 @READER_FINISHES
