@@ -6,7 +6,8 @@
  *   - The packet itself is turned into its answer and sent back the way it came.
  *   - An RST to a segment with ACK has seq = its ack; else seq 0 and ack = seq + length, SYN and FIN counting one:
  *     the length comes from the IP header (a short frame is padded), or a client hangs for minutes.
- *   - A UDP datagram behind IP options or extension headers gets no answer: the quotation would not hold its ports.
+ *   - Behind IP options or extension headers a UDP datagram gets no answer, since the quotation would not hold its
+ *     ports, nor a segment whose checksum is unfinished: the NIC would write it where it was, behind the end of an RST.
  *   - All answers of our own share one limit per CPU and second. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
  *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. Of a UDP
@@ -271,8 +272,8 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 		return DROP_INTERNAL;
 	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
 		return DROP_NO_FLOW;
-	if (p->protocol == IPPROTO_UDP &&
-	    p->l4 != ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
+	if (p->l4 != ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) &&
+	    (p->protocol == IPPROTO_UDP || is_checksum_partial(skb, p->l4 + offsetof(struct tcphdr, check))))
 		return DROP_NO_FLOW;
 	if (!may_reply())
 		return DROP_RATE_LIMITED;
