@@ -138,7 +138,8 @@ def test_an_agent_that_is_killed_and_stays_dead_costs_nothing(gateway: Gateway, 
         gateway.kill()
         # Next hops are looked up again by the data path itself.
         gateway.lab.node.run("ip", "neigh", "flush", "all")
-        traffic.goes_on(5_000_000)
+        for _ in range(12):  # two minutes: each transfer moves 500 kB/s
+            traffic.goes_on(5_000_000)
         new_flows_are_served(gateway, {"a": 70, "b": 30})
         until(lambda: not is_known(gateway, port), "an idle flow is forgotten though no agent runs", patience=60)
     gateway.start()
