@@ -236,7 +236,7 @@ class Rig:
         """No flows; counters start from here."""
         for name in FLOW_TABLES:
             table = self.map(name)
-            table.delete_many([key for key, _ in table.items()])
+            table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         for name in TURNSTILES:
             while self.map(name).pop() is not None:
                 pass

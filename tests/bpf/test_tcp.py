@@ -245,7 +245,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
     "a handshake is forgotten after a minute": (
         (
             *HANDSHAKE[:2],
-            (wait(59),),
+            (wait(50),),
             (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
             (wait(62),),
             (backend("SA", seq=500, ack=101), NOT_OURS, None),

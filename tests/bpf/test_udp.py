@@ -24,7 +24,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
             (client(data=b"1"), FORWARDED, UDP_FLOW),
             (repool(1),),
             (client(data=b"2"), FORWARDED, UDP_FLOW),
-            (wait(120),),
+            (wait(110),),
             (client(data=b"3"), FORWARDED, UDP_FLOW),
             (backend(data=b"4"), REPLIED, UDP_FLOW),
         ),
