@@ -5,7 +5,8 @@
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
  *   SYN --backend's SYN-ACK of ISN+1 (or of data with the SYN, too)--> SYN_ACK
  *       --client's ACK of exactly the backend's ISN+1--> established
- *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH --client goes on--> established
+ *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH
+ *       --client's ACK of about where the backend is--> established
  * Established (never evicted):
  *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
  *   RST: RESET, a short rest and not removal, since a blind RST (RFC 5961) must not cost the flow: when the sender of
@@ -28,6 +29,12 @@ enum tcp_step {
 /* How far into its window a handshake's last ACK may be, when the bare ACK itself was lost. */
 #define HANDSHAKE_DATA_MAX 65536
 
+/*
+ * How far from the backend's last number a client's ACK may be that belongs to a connection met in mid-stream. A backend
+ * may answer strangers (a challenge ACK, RFC 5961 section 5), so only the number tells: one guess in 1024 is right.
+ */
+#define ADOPTED_WITHIN (1 << 21)
+
 static __always_inline int is_first_syn(__u8 tcp_flags)
 {
 	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
@@ -48,9 +55,11 @@ static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow
 	}
 	if (tcp_flags & TCP_FIN)
 		f->flags |= FLOW_FIN;
-	if (f->state == FLOW_ADOPTED) {
-		if (!(tcp_flags & TCP_SYN)) /* a SYN-ACK: it knows no connection, it was asked for one */
+	if (f->state == FLOW_ADOPTED || f->state == FLOW_ADOPTED_BOTH) {
+		if (!(tcp_flags & TCP_SYN)) { /* a SYN-ACK: it knows no connection, it was asked for one */
+			f->isn = seq;
 			set_state(f, twin, FLOW_ADOPTED_BOTH);
+		}
 		return STEP_PASS;
 	}
 	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && ack - (twin->isn + 1) <= twin->early) {
@@ -84,7 +93,8 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 	}
 	if (tcp_flags & TCP_FIN)
 		f->flags |= FLOW_FIN;
-	if (f->state == FLOW_ADOPTED_BOTH)
+	if (f->state == FLOW_ADOPTED_BOTH && (tcp_flags & TCP_ACK) &&
+	    ack - twin->isn + ADOPTED_WITHIN < 2 * ADOPTED_WITHIN)
 		return STEP_PROMOTE;
 	if (f->state == FLOW_SYN_ACK && (tcp_flags & TCP_ACK) && is_handshake_ack(twin, ack) &&
 	    seq - (f->isn + 1) < HANDSHAKE_DATA_MAX)

@@ -222,6 +222,27 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         ),
         After(half_open=1),
     ),
+    # A backend in the middle of a handshake that nobody finished answers strangers, too (RFC 5961 section 5).
+    "the middle of a stream is believed of a client only that knows where the backend is": (
+        (
+            (client("A", seq=5000, ack=1), FORWARDED, ADOPTED),
+            (backend("A", seq=1 << 31, ack=4000), REPLIED, ADOPTED_BOTH),
+            (client("A", seq=5000, ack=1), FORWARDED, ADOPTED_BOTH),
+            (client("A", seq=5000, ack=(1 << 31) + (1 << 22)), FORWARDED, ADOPTED_BOTH),
+            (client("P", seq=5000, ack=1 << 31), FORWARDED, ADOPTED_BOTH),
+            (client("A", seq=5000, ack=(1 << 31) - 1448), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "... wherever that is meanwhile": (
+        (
+            (client("A", seq=5000, ack=0), FORWARDED, ADOPTED),
+            (backend("A", seq=0xFFFFFF00, ack=5000, data=b"x" * 256), REPLIED, ADOPTED_BOTH),
+            (backend("A", seq=1 << 24, ack=5000), REPLIED, ADOPTED_BOTH),
+            (client("A", seq=5000, ack=1 << 24), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
     "a SYN is no middle of a stream": (
         (
             (client("A", seq=100, ack=1), FORWARDED, ADOPTED),
