@@ -39,7 +39,7 @@ class Namespace:
 
     def create(self) -> None:
         """Make the namespace, with loopback up and IPv6 addresses usable at once (no duplicate detection)."""
-        # The kernel makes a namespace wait for others that it is tearing down, which on a busy machine takes minutes.
+        # Seen to take over a minute, twice, right after other labs were taken down; why is not known.
         run("ip", "netns", "add", self.name, patience=300)
         self.sysctl(
             {
