@@ -13,7 +13,7 @@ from agent.sources.base import SourceError
 
 BAD, WORSE = SourceError("a.yaml", 3, "Service x", "spec", "is bad"), SourceError("b.yaml", 0, "", "", "is a FIFO")
 SOURCE = SourceReport("folder x", True, 1.0)
-QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25))
+QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25), uplinks=("eth0",))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25))
         ({"refused": ("port taken",)}, {}, []),
         ({}, {"notes": ("rp_filter is strict",)}, [News(logging.WARNING, "rp_filter is strict")]),
         ({}, {"uplinks": ("eth0", "eth1")}, [News(logging.INFO, "uplinks: eth0, eth1")]),
-        ({"uplinks": ("eth0",)}, {}, [News(logging.INFO, "uplinks: none")]),
+        ({}, {"uplinks": ()}, [News(logging.INFO, "uplinks: none")]),
         (
             {},
             {"applied": AppliedReport(2.0, 2.0, 0.25)},

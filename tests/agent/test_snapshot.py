@@ -14,7 +14,7 @@ from agent.traffic import Traffic, VerdictTraffic
 
 def report(applied: AppliedReport) -> Report:
     source = SourceReport("folder x", synced=True, changed_at=0.0)
-    return Report(node="n", pid=1, started_at=0.0, written_at=0.0, source=source, applied=applied)
+    return Report(node="n", pid=1, started_at=0.0, written_at=0.0, source=source, applied=applied, uplinks=("eth0",))
 
 
 @pytest.mark.parametrize(
