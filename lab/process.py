@@ -42,21 +42,42 @@ def run(
     patience: float = 60.0,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its output; raises CommandFailed unless it exits 0 or `check` is False."""
+    """Run a program to its end and return its output; raises CommandFailed unless it exits 0 or `check` is False.
+
+    One that is not done after `patience` seconds is killed and failed too, and the message says where it hung.
+    """
     command = within(namespace, argv)
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=patience,
-        check=False,
         env=None if environment is None else {**os.environ, **environment},
-    )
-    if check and done.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
-    return done
+    ) as program:
+        try:
+            output, errors = program.communicate(stdin, timeout=patience)
+        except subprocess.TimeoutExpired:
+            hung = f"{' '.join(command)}: not done after {patience:.0f} s\n{_waiting(program.pid)}"
+            program.kill()
+            raise CommandFailed(hung.rstrip()) from None
+        except BaseException:
+            program.kill()
+            raise
+    if check and program.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)}: status {program.returncode}\n{output}{errors}".rstrip())
+    return subprocess.CompletedProcess(command, program.returncode, output, errors)
+
+
+def _waiting(pid: int) -> str:
+    """Where in the kernel `pid` is, and who else waits there for something that cannot be interrupted."""
+    found = []
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda x: int(x.name)):
+        with contextlib.suppress(OSError):
+            name, state = (process / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            if int(process.name) == pid or state.split()[0] == "D":
+                found.append(f"{process.name} {name} {state.split()[0]}\n{(process / 'stack').read_text()}")
+    return "".join(found)
 
 
 class Process:

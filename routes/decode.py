@@ -16,6 +16,7 @@ import msgspec
 from routes import rules
 from routes.errors import InvalidObject
 from routes.objects import CLUSTER_SCOPED, SERVED, GroupKind, Object
+from routes.unknown import similar_kind
 
 _AT = re.compile(r"^(?P<problem>.*) - at `(?P<path>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
@@ -74,7 +75,9 @@ def ignored_note(document: object) -> str:
     """Why `decode` returned None for this document, for people."""
     head = _head(document)
     group = f"{head.group_kind.group}/" if head.group_kind.group else ""
-    return f"{head.kind} {head.name}: ignored, Penstock does not read {group}{head.version} {head.kind}"
+    meant = similar_kind(head.kind)
+    hint = f"; is {meant} meant?" if meant and meant != head.kind else ""
+    return f"{head.kind} {head.name}: ignored, Penstock does not read {group}{head.version} {head.kind}{hint}"
 
 
 @dataclass(frozen=True, slots=True)

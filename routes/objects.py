@@ -2,7 +2,8 @@
 
 Decides which fields of which kinds matter. Rules: frozen; every field that the API defaults has that default here, so
 that a manifest from a folder and an object from the API server look the same; what one field alone may hold is written
-in its type (rules between fields are in `rules`). Must never keep managedFields, annotations or status: memory is a
+in its type (rules between fields are in `rules`); a field that the API has and we do not read is named in `UNREAD`, so
+that a misspelt one can be told from it (`unknown`). Must never keep managedFields, annotations or status: memory is a
 goal.
 
 Sources: gateway-api v1.7.0 apis/v1/*_types.go (TCPRoute and UDPRoute are v1 since v1.6.0), Kubernetes core/v1 and
@@ -46,11 +47,29 @@ class GroupKind(NamedTuple):
     kind: str
 
 
-class _Trimmed(Struct, frozen=True, rename="camel"):
-    """Base of everything below: camelCase on the wire, unknown fields dropped."""
+class Trimmed(Struct, frozen=True, rename="camel"):
+    """Base of everything below: camelCase on the wire, other fields dropped. `UNREAD`: those of them the API knows."""
+
+    UNREAD: ClassVar[frozenset[str]] = frozenset()
 
 
-class Metadata(_Trimmed, frozen=True):
+class Metadata(Trimmed, frozen=True):
+    UNREAD = frozenset(
+        {
+            "annotations",
+            "deletionGracePeriodSeconds",
+            "deletionTimestamp",
+            "finalizers",
+            "generateName",
+            "labels",
+            "managedFields",
+            "ownerReferences",
+            "resourceVersion",
+            "selfLink",
+            "uid",
+        }
+    )
+
     name: ObjectName
     namespace: NamespaceName = ""
     generation: int = 0
@@ -63,8 +82,10 @@ class LabelledMetadata(Metadata, frozen=True):
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class Object(_Trimmed, frozen=True):
+class Object(Trimmed, frozen=True):
     """Base of every kind. The namespace is "" for kinds without one, never for the others."""
+
+    UNREAD = frozenset({"apiVersion", "kind", "status"})
 
     GROUP: ClassVar[str]
     KIND: ClassVar[str]
@@ -79,13 +100,17 @@ class Object(_Trimmed, frozen=True):
 # ---- GatewayClass --------------------------------------------------------------------------------------------------
 
 
-class ParametersReference(_Trimmed, frozen=True):
+class ParametersReference(Trimmed, frozen=True):
+    UNREAD = frozenset({"namespace"})
+
     group: str
     kind: str
     name: str
 
 
-class GatewayClassSpec(_Trimmed, frozen=True):
+class GatewayClassSpec(Trimmed, frozen=True):
+    UNREAD = frozenset({"description"})
+
     controller_name: Annotated[str, Meta(min_length=1, max_length=253)]
     parameters_ref: ParametersReference | None = None
 
@@ -100,33 +125,33 @@ class GatewayClass(Object, frozen=True):
 # ---- Gateway -------------------------------------------------------------------------------------------------------
 
 
-class LabelSelectorRequirement(_Trimmed, frozen=True):
+class LabelSelectorRequirement(Trimmed, frozen=True):
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(_Trimmed, frozen=True):
+class LabelSelector(Trimmed, frozen=True):
     match_labels: dict[str, str] = field(default_factory=dict)
     match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
-class RouteNamespaces(_Trimmed, frozen=True):
+class RouteNamespaces(Trimmed, frozen=True):
     from_: Literal["All", "Same", "Selector"] = field(default="Same", name="from")
     selector: LabelSelector | None = None
 
 
-class RouteGroupKind(_Trimmed, frozen=True):
+class RouteGroupKind(Trimmed, frozen=True):
     kind: str
     group: str = GATEWAY_GROUP
 
 
-class AllowedRoutes(_Trimmed, frozen=True):
+class AllowedRoutes(Trimmed, frozen=True):
     namespaces: RouteNamespaces = RouteNamespaces()
     kinds: Annotated[tuple[RouteGroupKind, ...], Meta(max_length=8)] = ()
 
 
-class Listener(_Trimmed, frozen=True):
+class Listener(Trimmed, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
     port: Port
     protocol: Annotated[
@@ -137,16 +162,22 @@ class Listener(_Trimmed, frozen=True):
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
-class GatewayAddress(_Trimmed, frozen=True):
+class GatewayAddress(Trimmed, frozen=True):
+    UNREAD = frozenset({"routability"})
+
     value: Annotated[str, Meta(max_length=253)] = ""
     type: str = "IPAddress"
 
 
-class GatewayInfrastructure(_Trimmed, frozen=True):
+class GatewayInfrastructure(Trimmed, frozen=True):
+    UNREAD = frozenset({"annotations", "labels"})
+
     parameters_ref: ParametersReference | None = None
 
 
-class GatewaySpec(_Trimmed, frozen=True):
+class GatewaySpec(Trimmed, frozen=True):
+    UNREAD = frozenset({"allowedListeners", "defaultScope", "tls"})
+
     gateway_class_name: ObjectName
     listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=64)]
     addresses: Annotated[tuple[GatewayAddress, ...], Meta(max_length=16)] = ()
@@ -163,7 +194,7 @@ class Gateway(Object, frozen=True):
 # ---- Routes --------------------------------------------------------------------------------------------------------
 
 
-class ParentReference(_Trimmed, frozen=True):
+class ParentReference(Trimmed, frozen=True):
     name: ObjectName
     group: str = GATEWAY_GROUP
     kind: str = "Gateway"
@@ -172,7 +203,7 @@ class ParentReference(_Trimmed, frozen=True):
     port: Port | None = None
 
 
-class BackendReference(_Trimmed, frozen=True):
+class BackendReference(Trimmed, frozen=True):
     name: ObjectName
     group: str = ""
     kind: Annotated[str, Meta(min_length=1)] = "Service"
@@ -181,11 +212,15 @@ class BackendReference(_Trimmed, frozen=True):
     weight: Weight = 1
 
 
-class L4Rule(_Trimmed, frozen=True):
+class L4Rule(Trimmed, frozen=True):
+    UNREAD = frozenset({"name"})
+
     backend_refs: Annotated[tuple[BackendReference, ...], Meta(min_length=1, max_length=16)]
 
 
-class L4RouteSpec(_Trimmed, frozen=True):
+class L4RouteSpec(Trimmed, frozen=True):
+    UNREAD = frozenset({"useDefaultGateways"})
+
     rules: tuple[L4Rule, ...]
     parent_refs: Annotated[tuple[ParentReference, ...], Meta(max_length=32)] = ()
 
@@ -206,19 +241,19 @@ class UDPRoute(L4Route, frozen=True):
     KIND = "UDPRoute"
 
 
-class GrantFrom(_Trimmed, frozen=True):
+class GrantFrom(Trimmed, frozen=True):
     group: str
     kind: str
     namespace: NamespaceName
 
 
-class GrantTo(_Trimmed, frozen=True):
+class GrantTo(Trimmed, frozen=True):
     group: str
     kind: str
     name: str = ""
 
 
-class ReferenceGrantSpec(_Trimmed, frozen=True):
+class ReferenceGrantSpec(Trimmed, frozen=True):
     from_: Annotated[tuple[GrantFrom, ...], Meta(min_length=1, max_length=16)] = field(name="from")
     to: Annotated[tuple[GrantTo, ...], Meta(min_length=1, max_length=16)]
 
@@ -234,19 +269,46 @@ class ReferenceGrant(Object, frozen=True):
 
 
 class Namespace(Object, frozen=True):
+    UNREAD = frozenset({"apiVersion", "kind", "spec", "status"})
+
     GROUP = ""
     KIND = "Namespace"
 
     metadata: LabelledMetadata
 
 
-class ServicePort(_Trimmed, frozen=True):
+class ServicePort(Trimmed, frozen=True):
+    UNREAD = frozenset({"appProtocol", "nodePort", "targetPort"})
+
     port: Port
     name: str = ""
     protocol: TransportName = "TCP"
 
 
-class ServiceSpec(_Trimmed, frozen=True):
+class ServiceSpec(Trimmed, frozen=True):
+    UNREAD = frozenset(
+        {
+            "allocateLoadBalancerNodePorts",
+            "clusterIP",
+            "clusterIPs",
+            "externalIPs",
+            "externalName",
+            "externalTrafficPolicy",
+            "healthCheckNodePort",
+            "internalTrafficPolicy",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "loadBalancerClass",
+            "loadBalancerIP",
+            "loadBalancerSourceRanges",
+            "publishNotReadyAddresses",
+            "selector",
+            "sessionAffinity",
+            "sessionAffinityConfig",
+            "trafficDistribution",
+        }
+    )
+
     type: str = "ClusterIP"
     ports: tuple[ServicePort, ...] = ()
 
@@ -258,7 +320,7 @@ class Service(Object, frozen=True):
     spec: ServiceSpec
 
 
-class EndpointConditions(_Trimmed, frozen=True):
+class EndpointConditions(Trimmed, frozen=True):
     """None is unknown: `ready` then counts as true, `serving` as `ready`, `terminating` as false."""
 
     ready: bool | None = None
@@ -266,21 +328,27 @@ class EndpointConditions(_Trimmed, frozen=True):
     terminating: bool | None = None
 
 
-class TargetReference(_Trimmed, frozen=True):
+class TargetReference(Trimmed, frozen=True):
+    UNREAD = frozenset({"apiVersion", "fieldPath", "resourceVersion"})
+
     kind: str = ""
     namespace: str = ""
     name: str = ""
     uid: str = ""
 
 
-class SliceEndpoint(_Trimmed, frozen=True):
+class SliceEndpoint(Trimmed, frozen=True):
+    UNREAD = frozenset({"deprecatedTopology", "hints", "hostname", "nodeName", "zone"})
+
     addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
     conditions: EndpointConditions = EndpointConditions()
     target_ref: TargetReference | None = None
 
 
-class SlicePort(_Trimmed, frozen=True):
+class SlicePort(Trimmed, frozen=True):
     """`port` None means every port of the endpoint: no Service port resolves through it."""
+
+    UNREAD = frozenset({"appProtocol"})
 
     name: str = ""
     port: Port | None = None
@@ -316,4 +384,6 @@ SERVED: Final[dict[GroupKind, tuple[type[Object], frozenset[str]]]] = {
         (EndpointSlice, ("v1",)),
     )
 }
+# Kinds of the Gateway API that are none of ours, and no misspelling of one.
+UNSERVED: Final = frozenset({"BackendTLSPolicy", "GRPCRoute", "HTTPRoute", "ListenerSet", "TLSRoute"})
 CLUSTER_SCOPED: Final = frozenset({GatewayClass.KIND, Namespace.KIND})

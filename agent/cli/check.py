@@ -34,12 +34,13 @@ def check(folder: Path, strict: bool) -> None:
         raise AssertionError(folder)
     objects: dict[ObjectKey, Object] = dict(update.upserts)
     result = wanted(objects, ())
-    warnings = [*_status_warnings(result), *_backend_warnings(result)]
+    unknown, ignored = [x for x in update.notes if x.field], [x for x in update.notes if not x.field]
+    warnings = [*map(str, unknown), *_status_warnings(result), *_backend_warnings(result)]
     for error in update.errors:
         click.echo(f"error: {error}", err=True)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    for note in update.notes:
+    for note in ignored:
         click.echo(f"note: {note}", err=True)
     listeners = len(result.plan.listeners)
     click.echo(f"{len(objects)} objects, {listeners} listeners, {len(update.errors)} errors, {len(warnings)} warnings")

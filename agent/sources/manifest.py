@@ -15,6 +15,7 @@ from agent.sources.yamldoc import BadYaml, Document, documents
 from routes.decode import decode, ignored_note
 from routes.errors import InvalidObject
 from routes.objects import Object, ObjectKey
+from routes.unknown import unknown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a file says. With errors, `objects` is empty; `notes` name documents of kinds that are ignored."""
+    """What a file says. With errors, `objects` is empty; `notes` name documents and fields that are ignored."""
 
     objects: dict[ObjectKey, Located]
     errors: tuple[SourceError, ...]
@@ -59,6 +60,9 @@ def parse(origin: str, text: str) -> Parsed:
             errors.append(SourceError(origin, document.line, describe(document), "", message))
             continue
         objects[key] = Located(decoded, document.line)
+        for unknown in unknown_fields(document.value, decoded):
+            line = document.line_of(unknown.field)
+            notes.append(SourceError(origin, line, describe(document), unknown.field, unknown.problem))
     return Parsed({} if errors else objects, tuple(errors), tuple(notes))
 
 

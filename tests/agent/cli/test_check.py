@@ -50,14 +50,26 @@ def check(folder: Path, *options: str) -> Result:
             ),
             ["warning: Gateway default/edge listener no: Accepted=False (UnsupportedProtocol): "],
         ),
+        (
+            (
+                GATEWAY.replace("TCP}", "TCP, hostnam: a}"),
+                route(a=1),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
+            ),
+            ["warning: {folder}/all.yaml:13: Gateway edge: spec.listeners[0].hostnam: is no field of this kind"],
+        ),
     ],
-    ids=["good", "nothing", "no route", "no Service", "no endpoint", "refused endpoint", "listener"],
+    ids=["good", "nothing", "no route", "no Service", "no endpoint", "refused endpoint", "listener", "misspelt"],
 )
 def test_warnings(tmp_path: Path, manifests: tuple[str, ...], lines: list[str]) -> None:
     (tmp_path / "all.yaml").write_text(text(*manifests))
     result = check(tmp_path)
     said = [x for x in result.stderr.splitlines() if "Programmed" not in x]
-    assert [line.startswith(start) for line, start in zip(said, lines, strict=True)] == [True] * len(lines), said
+    assert [line.startswith(start.format(folder=tmp_path)) for line, start in zip(said, lines, strict=True)] == [
+        True
+    ] * len(lines), said
     assert result.exit_code == 0
     assert check(tmp_path, "--strict").exit_code == (1 if lines else 0)
 

@@ -62,7 +62,8 @@ def test_scalars_are_those_of_yaml_1_2(scalar: str, value: Any) -> None:
         ("a: !!python/name:os.system\n", 1, "could not determine a constructor"),
         ("[1, 2]: 3\n", 1, "a mapping's key must be a scalar"),
         ("a: \x00\n", 1, "control characters are not allowed"),
-        ("[" * 100_000, 1, "nested deeper than 64 levels"),
+        ("[" * 100, 1, "nested deeper than 64 levels"),
+        ("[" * 100_000, 1, "nest"),  # newer libyaml gives up by itself, before we do
     ],
 )
 def test_bad_yaml_names_the_line(text: str, line: int, message: str) -> None:
