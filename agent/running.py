@@ -15,14 +15,19 @@ _LOCKS = Path("/proc/locks")
 
 
 def agent_running(run_dir: Path) -> bool:
-    """Whether some process holds the agent's lock in `run_dir`.
+    """Whether some process holds the agent's lock in `run_dir`."""
+    return holder(run_dir / LOCK) is not None
+
+
+def holder(path: Path) -> int | None:
+    """The process that holds the lock of file or folder `path`; 0 for one of another pid namespace, None for nobody.
 
     proc_locks(5): `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`, device numbers in hexadecimal.
     """
     try:
-        status = (run_dir / LOCK).stat()
+        status = path.stat()
         lines = _LOCKS.read_text().splitlines()
     except OSError:
-        return False
+        return None
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return any(words[1] == "FLOCK" and device in words for words in map(str.split, lines))
+    return next((int(x[4]) for x in map(str.split, lines) if x[1] == "FLOCK" and device in x), None)

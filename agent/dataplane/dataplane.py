@@ -74,9 +74,9 @@ class Dataplane:
         """
         if faults := tuple(checks.faults()):
             raise NodeUnfit(faults)
-        bpffs.require(settings.pin_dir)
         with contextlib.ExitStack() as stack:
-            stack.callback(AgentLock.take(settings.run_dir).release)
+            bpffs.make_directory(settings.pin_dir)
+            stack.callback(AgentLock.take(settings.run_dir, settings.pin_dir).release)
             netlink = stack.enter_context(IPRoute(strict_check=True))
             programs, ageing, local_ifindex = _load(netlink, settings)
             stack.callback(programs.close)

@@ -1,6 +1,7 @@
 """One agent per node.
 
-Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder; the kernel lets go of it
+Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder, and another on the folder
+of the pins, for two agents may be told different run folders and still share the tables. The kernel lets go of them
 when the holder dies, however it dies, so there is no stale lock. The file may be removed by a holder only; who then
 gets the lock of the file that is gone notices and tries again.
 Must never: be held over a fork, nor wait for the holder.
@@ -15,37 +16,41 @@ from types import TracebackType
 
 from agent.dataplane.errors import AlreadyRunning
 from agent.run_dir import LOCK
+from agent.running import holder
 
 
 class AgentLock:
     """Held from `take` until `release`, or the end of the process."""
 
-    def __init__(self, fd: int, path: Path) -> None:
-        self._fd = fd
+    def __init__(self, fds: list[int], path: Path) -> None:
+        self._fds = fds
         self._path = path
 
     @classmethod
-    def take(cls, run_dir: Path) -> AgentLock:
-        """Raises AlreadyRunning naming the holder, OSError when the folder cannot be written."""
+    def take(cls, run_dir: Path, pin_dir: Path) -> AgentLock:
+        """`pin_dir` need not exist: then there is nothing to fight over.
+
+        Raises AlreadyRunning naming the holder, OSError when `run_dir` cannot be written.
+        """
         path = run_dir / LOCK
         while True:
             run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-                os.close(fd)
-                pid = int(text) if text.isdigit() else None
-                raise AlreadyRunning(
-                    f"another agent (pid {pid or 'unknown'}) runs on this node and holds {path}; stop it first", pid
-                ) from None
+            _lock(fd, path)
             if _is_at(fd, path):
                 break
             os.close(fd)
+        fds = [fd]
+        try:
+            if pin_dir.is_dir():
+                fds.append(os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                _lock(fds[1], pin_dir)
+        except AlreadyRunning:
+            os.close(fd)
+            raise
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
-        return cls(fd, path)
+        return cls(fds, path)
 
     def discard(self) -> None:
         """Release, and leave no file behind; for `down`."""
@@ -54,9 +59,8 @@ class AgentLock:
 
     def release(self) -> None:
         """Let another agent in. Twice is once."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        while self._fds:
+            os.close(self._fds.pop())
 
     def __enter__(self) -> AgentLock:
         return self
@@ -65,6 +69,18 @@ class AgentLock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _lock(fd: int, path: Path) -> None:
+    """Raises AlreadyRunning, with `fd` closed."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = holder(path)
+        os.close(fd)
+        raise AlreadyRunning(
+            f"another agent (pid {pid or 'unknown'}) runs on this node and holds {path}; stop it first", pid
+        ) from None
 
 
 def _is_at(fd: int, path: Path) -> bool:

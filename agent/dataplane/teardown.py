@@ -40,7 +40,7 @@ class Removed:
 @translated()
 def down(pin_dir: Path, run_dir: Path) -> Removed:
     """Remove everything. Ends all flows. Raises AlreadyRunning, KernelRefused."""
-    lock = AgentLock.take(run_dir)
+    lock = AgentLock.take(run_dir, pin_dir)
     try:
         with IPRoute(strict_check=True) as netlink:
             layouts = sorted(pin_dir.glob("v*"))

@@ -15,33 +15,49 @@ from agent.dataplane.lock import AgentLock
 HOLDER = (
     "import sys, pathlib\n"
     "from agent.dataplane.lock import AgentLock\n"
-    "lock = AgentLock.take(pathlib.Path(sys.argv[1]))\n"
+    "lock = AgentLock.take(*map(pathlib.Path, sys.argv[1:]))\n"
     "print('held', flush=True)\n"
     "sys.stdin.read()\n"
 )
 
 
 def test_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
-    with AgentLock.take(tmp_path / "run"), pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}") as caught:
-        AgentLock.take(tmp_path / "run")
+    with (
+        AgentLock.take(tmp_path / "run", tmp_path / "pins"),
+        pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}") as caught,
+    ):
+        AgentLock.take(tmp_path / "run", tmp_path / "pins")
     assert caught.value.pid == os.getpid()
-    AgentLock.take(tmp_path / "run").release()
+    AgentLock.take(tmp_path / "run", tmp_path / "pins").release()
 
 
 def test_a_holder_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, str(tmp_path), str(tmp_path / "pins")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(AlreadyRunning, match=f"pid {holder.pid}"):
-            AgentLock.take(tmp_path)
+            AgentLock.take(tmp_path, tmp_path / "pins")
         holder.kill()
         holder.wait()
-    AgentLock.take(tmp_path).release()
+    AgentLock.take(tmp_path, tmp_path / "pins").release()
 
 
 def test_a_discarded_lock_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
-    AgentLock.take(tmp_path).discard()
+    AgentLock.take(tmp_path, tmp_path / "pins").discard()
     assert list(tmp_path.iterdir()) == []
-    AgentLock.take(tmp_path).release()
+    AgentLock.take(tmp_path, tmp_path / "pins").release()
+
+
+def test_two_run_folders_share_the_pins(tmp_path: Path) -> None:
+    pins = tmp_path / "pins"
+    pins.mkdir()
+    with AgentLock.take(tmp_path / "one", pins):
+        with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}.*{pins}"):
+            AgentLock.take(tmp_path / "two", pins)
+        AgentLock.take(tmp_path / "two", tmp_path / "other pins").release()
+    AgentLock.take(tmp_path / "two", pins).release()
