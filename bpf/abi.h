@@ -55,18 +55,19 @@ enum verdict {
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
 	VERDICT_NEIGHBOUR = 8,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 9,	  /* echo request to a gateway address, answered */
-	DROP_MALFORMED = 10,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 11,	  /* fragment addressed to a gateway */
-	DROP_PROTOCOL = 12,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 13,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 14,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 15,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 16,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 17, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_NO_FLOW = 18,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST */
-	DROP_MARTIAN = 19,	  /* would begin a flow, but its source is a gateway address */
-	DROP_INTERNAL = 20,	  /* a kernel helper failed */
-	VERDICT_COUNT = 21,
+	VERDICT_RELATED = 10,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
+	DROP_MALFORMED = 11,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 12,	  /* fragment addressed to a gateway */
+	DROP_PROTOCOL = 13,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 14,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 15,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 16,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 17,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 18, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_NO_FLOW = 19,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_MARTIAN = 20,	  /* would begin a flow, but its source is a gateway address */
+	DROP_INTERNAL = 21,	  /* a kernel helper failed */
+	VERDICT_COUNT = 22,
 };
 
 enum delivery {

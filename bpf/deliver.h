@@ -35,7 +35,7 @@ static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, _
 	__u32 headers = p->l4 - ETH_HLEN + p->l4_header;
 	__u32 length = skb->gso_size ? headers + skb->gso_size : skb->len - ETH_HLEN;
 
-	return !mtu || length <= mtu;
+	return length <= mtu;
 }
 
 static __always_inline int hops_left(struct __sk_buff *skb, int family)
@@ -61,7 +61,7 @@ static __always_inline enum way redirect_way(struct __sk_buff *skb, const struct
 		return WAY_NONE;
 	if (wanted == INTERFACE_POD)
 		return WAY_PEER;
-	return expired || !f->nexthop.mtu ? WAY_NEIGHBOUR : WAY_OUT;
+	return expired || !knows_neighbour(&f->nexthop) ? WAY_NEIGHBOUR : WAY_OUT;
 }
 
 /* The way of a packet of flow `f` that is at `hook` (constant in each program). */

@@ -117,15 +117,21 @@ static __always_inline __u32 key_check(int family, const union tuple *key)
 	return family == AF_INET ? key_check4(&key->v4) : key_check6(&key->v6);
 }
 
-/* The entry of a new flow, wherever it stands by now: another CPU may have promoted it meanwhile. */
-static __always_inline struct flow *known_flow(int family, const struct packet *p)
+/* The entry at `key`, wherever it stands by now: another CPU may have promoted it meanwhile. */
+static __always_inline struct flow *known_flow(int family, __u8 protocol, const union tuple *key)
 {
 	struct flow *f;
 
-	if (p->protocol == IPPROTO_UDP)
-		return flow_lookup(TABLE_UDP, family, &p->tuple);
-	f = flow_lookup(TABLE_TCP, family, &p->tuple); /* first: promotion inserts there before it removes here */
-	return f ? f : flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
+	if (protocol == IPPROTO_UDP)
+		return flow_lookup(TABLE_UDP, family, key);
+	f = flow_lookup(TABLE_TCP, family, key); /* first: promotion inserts there before it removes here */
+	return f ? f : flow_lookup(TABLE_HALF_OPEN, family, key);
+}
+
+/* Was the entry, when it was read, or is it meanwhile, that of another flow than `key`'s of that generation? */
+static __always_inline int is_another(int family, const struct flow *f, const union tuple *key, __u32 generation)
+{
+	return f->key_check != key_check(family, key) || !generation || *(volatile __u32 *)&f->generation != generation;
 }
 
 /* The key of the twin: the reverse of what `f` rewrites to. */

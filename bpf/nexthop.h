@@ -13,40 +13,58 @@
 
 #define NEXTHOP_SECONDS 1
 
+static __always_inline long look_up_route(struct __sk_buff *skb, const struct flow *f, int family, __u16 length,
+					  struct bpf_fib_lookup *fib)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = skb->ifindex;
+	fib->tot_len = length;
+	if (family == AF_INET) {
+		fib->family = AF_INET;
+		fib->ipv4_src = WORD(f->to_saddr.octets, 0);
+		fib->ipv4_dst = WORD(f->to_daddr.octets, 0);
+	} else {
+		fib->family = AF_INET6;
+		copy_words(fib->ipv6_src, f->to_saddr.octets, 4);
+		copy_words(fib->ipv6_dst, f->to_daddr.octets, 4);
+	}
+	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+}
+
 /* Role of the interface that leads to where `f` sends its packets, 0 for none; fills in f->nexthop. */
 VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int family)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib;
 	struct interface *out;
 	long found;
 	__u32 ifindex;
 
 	if (!f)
 		return 0;
-	fib.ifindex = skb->ifindex;
-	if (family == AF_INET) {
-		fib.family = AF_INET;
-		fib.ipv4_src = WORD(f->to_saddr.octets, 0);
-		fib.ipv4_dst = WORD(f->to_daddr.octets, 0);
-	} else {
-		fib.family = AF_INET6;
-		copy_words(fib.ipv6_src, f->to_saddr.octets, 4);
-		copy_words(fib.ipv6_dst, f->to_daddr.octets, 4);
-	}
-	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	/* Without a length the answer would hold the interface's MTU, not the route's. */
+	found = look_up_route(skb, f, family, 1, &fib);
 	f->nexthop.expires = now_seconds() + NEXTHOP_SECONDS;
-	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    found != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
 		f->nexthop.ifindex = 0;
 		return 0;
 	}
 	ifindex = fib.ifindex;
 	f->nexthop.ifindex = ifindex;
-	f->nexthop.mtu = found == BPF_FIB_LKUP_RET_NO_NEIGH ? 0 : fib.mtu_result;
 	__builtin_memcpy(f->nexthop.dmac, fib.dmac, 6);
 	__builtin_memcpy(f->nexthop.smac, fib.smac, 6);
+	/* The MTU is told only together with a neighbour, or when nothing could be longer than it. */
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		look_up_route(skb, f, family, 0xffff, &fib);
+	f->nexthop.mtu = fib.mtu_result;
 	out = bpf_map_lookup_elem(&interfaces, &ifindex);
 	return out ? out->role : 0;
+}
+
+static __always_inline int knows_neighbour(const struct nexthop *nexthop)
+{
+	const __u8 *mac = nexthop->dmac;
+
+	return mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5];
 }
 
 #endif /* PENSTOCK_NEXTHOP_H */

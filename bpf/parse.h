@@ -78,6 +78,7 @@ struct packet {
 	__u8 icmp_type;
 	__u32 now;	 /* seconds since boot, as of `jiffies` */
 	__u64 jiffies;
+	int action;	  /* what the program returns, where a stage of its own delivered the packet */
 	__u8 hook;	  /* enum hook: where the packet is */
 	__u32 listener_id; /* set when a listener was found */
 	__u32 backend_id;  /* set when one was chosen for a new flow */

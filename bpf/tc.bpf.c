@@ -2,7 +2,8 @@
 /*
  * The packet's way, as TC sees it. Read this file first.
  *
- *   parse -> known flow?  yes: translate (state, count, rewrite, deliver)
+ *   parse -> an ICMP error?  about a known flow: translate it as that flow's packets
+ *         -> known flow?  yes: translate (state, count, rewrite, deliver)
  *                         no:  on its way in, and not addressed to a gateway?  yes: not ours
  *                              a handshake we know?  yes: translate
  *                                                    no:  on its way out?  yes: not ours
@@ -16,6 +17,7 @@
 #include <linux/if_packet.h>
 
 #include "half_open.h"
+#include "icmp.h"
 #include "neighbour.h"
 #include "ping.h"
 
@@ -86,7 +88,9 @@ VERIFIED_ONCE int without_ports(struct __sk_buff *skb, struct packet *p, int fam
 	if (parsed == PARSED_FRAGMENT)
 		return DROP_FRAGMENT;
 	if (parsed == PARSED_ICMP)
-		return is_echo_request(p) ? (int)answer_echo(skb, p, family) : DROP_PROTOCOL;
+		return is_echo_request(p)	 ? (int)answer_echo(skb, p, family) :
+		       is_icmp_error(p, family) ? DROP_NO_FLOW :
+						  DROP_PROTOCOL;
 	return parsed == PARSED_OTHER ? DROP_PROTOCOL : DROP_MALFORMED;
 }
 
@@ -108,6 +112,13 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		parsed = PARSED_MALFORMED;
 	}
 	if (parsed != PARSED_FLOW) {
+		if (parsed == PARSED_ICMP && is_icmp_error(p, family) && skb->pkt_type == PACKET_HOST) {
+			verdict = carry_error(skb, family);
+			if (verdict != FLOW_IS_ABSENT) {
+				*action = p->action;
+				return verdict;
+			}
+		}
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
 		verdict = without_ports(skb, p, family, parsed);
@@ -137,7 +148,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	f = 0;
 	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
 	    half_open_step(skb, family))
-		f = known_flow(family, p);
+		f = known_flow(family, p->protocol, &p->tuple);
 	if (!f) {
 		if (!takes_requests)
 			return VERDICT_NOT_OURS;
@@ -148,7 +159,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			verdict = begin_flow_by_snat(skb, family);
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
-		f = known_flow(family, p);
+		f = known_flow(family, p->protocol, &p->tuple);
 	}
 	if (!f)
 		f = flow_in_the_making();
@@ -157,7 +168,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		verdict = carry(skb, p, f, family, hook, weight, action);
 		if (verdict != FLOW_IS_ABSENT)
 			return verdict;
-		f = known_flow(family, p); /* another CPU promoted it while we read the entry */
+		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
 	}
 	return DROP_INTERNAL;
 

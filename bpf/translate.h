@@ -98,6 +98,14 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 	return table == TABLE_UDP || is_first_syn(p->tcp_flags) ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
 }
 
+static __always_inline void copy_rewrite(int family, struct rewrite *r, const struct flow *f)
+{
+	copy_words(r->saddr, f->to_saddr.octets, words_of(family));
+	copy_words(r->daddr, f->to_daddr.octets, words_of(family));
+	r->sport = f->to_sport;
+	r->dport = f->to_dport;
+}
+
 /* Rewrites by entry `f` and sends on. FLOW_IS_ABSENT if the entry turned out to be another flow's. */
 static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct flow *f, int family, enum hook hook,
 				 struct weight weight, int *action)
@@ -107,17 +115,13 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 	int is_reply = f->flags & FLOW_REPLY;
 	enum way way;
 
-	copy_words(r->saddr, f->to_saddr.octets, words_of(family));
-	copy_words(r->daddr, f->to_daddr.octets, words_of(family));
-	r->sport = f->to_sport;
-	r->dport = f->to_dport;
+	copy_rewrite(family, r, f);
 	way = way_of(skb, p, f, family, hook);
 	if (way == WAY_NONE)
 		return VERDICT_NOT_OURS;
 	ifindex = f->nexthop.ifindex;
 	prepare(r, way, f, hook);
-	if (f->key_check != key_check(family, &p->tuple) || !generation ||
-	    *(volatile __u32 *)&f->generation != generation)
+	if (is_another(family, f, &p->tuple, generation))
 		return FLOW_IS_ABSENT;
 	count_flow(f, backend_id, is_reply, weight);
 	if (rewrite(skb, family, p, r)) {

@@ -2,7 +2,8 @@
 
 Decides: nothing about the gateway; a World says which listeners there are and which pods stand behind which Service,
 and `objects` is that in Gateway API and core/v1 words.
-Rules: every Service has the same ports (those of the witness); the file is replaced by a rename, as an editor does.
+Rules: every Service has the same ports (those of the witness, and one that it has closed); the file is replaced by a
+rename, as an editor does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ import yaml
 from lab.servers.witness import PORT, STREAM_PORT
 from lab.topology import FAMILIES, GATEWAY, Address, backend_addresses
 
-SERVICE_PORTS: Final = (("ask-tcp", "TCP", PORT), ("ask-udp", "UDP", PORT), ("stream", "TCP", STREAM_PORT))
+CLOSED_PORT: Final = 9
+"""A port of every Service on which no pod listens."""
+
+SERVICE_PORTS: Final = (
+    ("ask-tcp", "TCP", PORT),
+    ("ask-udp", "UDP", PORT),
+    ("stream", "TCP", STREAM_PORT),
+    ("closed", "UDP", CLOSED_PORT),
+)
 CLASS: Final = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "GatewayClass",

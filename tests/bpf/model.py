@@ -32,7 +32,8 @@ from .world import NETS, V4, V6, Net
 _ARP = 0x0806
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _ANSWERS = frozenset({o.REJECTED_RST, o.REJECTED_ICMP, o.REFUSED_FULL, o.REFUSED_COLLISION, o.NEIGHBOUR, o.PING})
-_CARRIED = frozenset({o.FORWARDED, o.REPLIED})
+_CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RELATED})
+_ICMP_ERRORS = {V4: (3, 11, 12), V6: (1, 2, 3, 4)}
 _EXTENSIONS_MAX = 6
 _PULLED_MAX = 256  # transport headers further in are not looked for
 
@@ -128,6 +129,8 @@ def allowed(hook: int, frame: bytes, own_mac: bytes, lookup: Lookup) -> frozense
     for_us = frame[0:6] == own_mac
     if p.kind is Kind.FLOW:
         return _flow(hook, p, lookup) if for_us else frozenset({o.NOT_OURS})
+    if p.kind is Kind.ICMP and p.icmp_type in _ICMP_ERRORS[p.net]:
+        return _icmp_error(hook, frame, p, lookup, for_us=for_us)
     return frozenset({_other(hook, frame, p, for_us=for_us)})
 
 
@@ -156,6 +159,40 @@ def _other(hook: int, frame: bytes, p: Parsed, *, for_us: bool) -> int:
     if p.kind is Kind.ICMP:
         return o.PING if p.icmp_type == (8 if p.net is V4 else 128) else o.PROTOCOL
     return o.PROTOCOL if p.kind is Kind.OTHER else o.MALFORMED
+
+
+def _icmp_error(hook: int, frame: bytes, p: Parsed, lookup: Lookup, *, for_us: bool) -> frozenset[int]:
+    about_none = o.NO_FLOW if _takes_requests(hook) and for_us and p.destination in _GATEWAYS else o.NOT_OURS
+    quoted = _quoted(frame, p) if for_us else None
+    flags = lookup(quoted) if quoted else None
+    if flags is None:
+        return frozenset({about_none})
+    is_reply = bool(flags & o.FLOW_REPLY)
+    if hook == o.UPLINK_INGRESS and is_reply:
+        return frozenset({about_none} | ({o.RELATED} if flags & o.FLOW_SNAT else set()))
+    if not is_reply and not _takes_requests(hook):
+        return frozenset({o.NOT_OURS})
+    # From a pod, past the stack: what has no hop left, or no way out, is left to the stack.
+    return frozenset({o.RELATED} | ({o.NOT_OURS} if hook == o.POD_INGRESS else set()))
+
+
+def _quoted(frame: bytes, p: Parsed) -> Parsed | None:
+    """The tuple of the packet that the error is about, turned round."""
+    end = ETH + int.from_bytes(frame[16:18]) if p.net is V4 else ETH + 40 + int.from_bytes(frame[18:20])
+    is_big = end == ETH + (0 if p.net is V4 else 40)  # BIG TCP says no length
+    ip = frame[p.l4 + 8 :] if is_big else frame[p.l4 + 8 : end]
+    if p.net is V4:
+        if len(ip) < 20 or ip[0] >> 4 != 4 or ip[0] & 15 < 5 or int.from_bytes(ip[6:8]) & 0x1FFF:
+            return None
+        source, destination, protocol, l4 = ip[12:16], ip[16:20], ip[9], (ip[0] & 15) * 4
+    else:
+        if len(ip) < 40 or ip[0] >> 4 != 6:
+            return None
+        source, destination, protocol, l4 = ip[8:24], ip[24:40], ip[6], 40
+    if protocol not in (TCP, UDP) or len(ip) < l4 + 4:
+        return None
+    sport, dport = int.from_bytes(ip[l4 : l4 + 2]), int.from_bytes(ip[l4 + 2 : l4 + 4])
+    return Parsed(p.net, destination, source, Kind.FLOW, protocol, p.l4, dport, sport)
 
 
 def _flow(hook: int, p: Parsed, lookup: Lookup) -> frozenset[int]:

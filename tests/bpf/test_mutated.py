@@ -17,6 +17,7 @@ from scapy.layers.inet import UDP as UDPHeader
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6ND_NS,
+    ICMPv6PacketTooBig,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
@@ -76,6 +77,17 @@ def seeds(rig: Rig, net: Net) -> list[bytes]:
         between(net, UDP, (net.gateway, SERVED), (net.gateway, SERVED), data=b"in circles"),
         ip(net, net.client, net.gateway) / (ICMP(id=1) if net is V4 else ICMPv6EchoRequest(id=1)) / Raw(b"ping" * 14),
     ]
+    # Errors about packets of flows that those above begin, from either side.
+    near = (net.gateway, SERVED)
+    for protocol in (TCP, UDP):
+        for source, destination, quoted in (
+            (net.client, net.gateway, between(net, protocol, near, far, "A", seq=500, ack=101)),
+            (net.pod, net.client, between(net, protocol, far, pod, "A", seq=101, ack=500)),
+            (net.far, net.client, between(net, protocol, far, pod, "A", seq=101, ack=500)),
+        ):
+            header = ip(net, source, destination)
+            said = ICMP(type=3, code=4, nexthopmtu=1400) if net is V4 else ICMPv6PacketTooBig(mtu=1400)
+            packets.append(header / said / quoted)
     segment = TCPHeader(sport=CLIENT_PORT, dport=SERVED, flags="S", seq=1, options=[("MSS", 1460), ("WScale", 7)])
     datagram = UDPHeader(sport=CLIENT_PORT, dport=SERVED) / Raw(b"datagram")
     for transport in (segment, datagram):

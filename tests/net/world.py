@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.manifests import Listener, Pod, World
+from lab.manifests import CLOSED_PORT, Listener, Pod, World
 from lab.servers.witness import PORT, STREAM_PORT
 from lab.topology import GATEWAY, SECOND_GATEWAY, Attachment
 
@@ -34,6 +34,7 @@ STREAM = STREAM_PORT  # TCP: a's checked streams
 TO_A = 7010  # TCP and UDP: a alone
 HALF_REJECTED = 7020  # TCP and UDP: half a, half a Service that does not exist
 EMPTY = 7021  # TCP and UDP: a Service without pods
+NOBODY = 7022  # UDP: a, but nobody has that port open there
 UNHEARD = 7999  # no listener
 
 SPLIT_WEIGHTS = {"a": 70, "b": 30}
@@ -45,6 +46,7 @@ WORLD = World(
         *(Listener(protocol, TO_A, {"a": 1}) for protocol in ("TCP", "UDP")),
         *(Listener(protocol, HALF_REJECTED, {"a": 1, "missing": 1}) for protocol in ("TCP", "UDP")),
         *(Listener(protocol, EMPTY, {"empty": 1}) for protocol in ("TCP", "UDP")),
+        Listener("UDP", NOBODY, {"a": 1}, target=CLOSED_PORT),
     ),
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),), "empty": ()},
     addresses=(*GATEWAY.values(), *SECOND_GATEWAY.values()),
