@@ -56,18 +56,19 @@ enum verdict {
 	VERDICT_NEIGHBOUR = 8,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 9,	  /* echo request to a gateway address, answered */
 	VERDICT_RELATED = 10,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	DROP_MALFORMED = 11,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 12,	  /* fragment addressed to a gateway */
-	DROP_PROTOCOL = 13,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 14,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 15,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 16,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 17,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 18, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_NO_FLOW = 19,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
-	DROP_MARTIAN = 20,	  /* would begin a flow, but its source is a gateway address */
-	DROP_INTERNAL = 21,	  /* a kernel helper failed */
-	VERDICT_COUNT = 22,
+	VERDICT_HELD = 11,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
+	DROP_MALFORMED = 12,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 13,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
+	DROP_PROTOCOL = 14,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 15,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 16,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 17,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 18,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 19, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_NO_FLOW = 20,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_MARTIAN = 21,	  /* would begin a flow, but its source is a gateway address */
+	DROP_INTERNAL = 22,	  /* a kernel helper failed */
+	VERDICT_COUNT = 23,
 };
 
 enum delivery {

@@ -44,7 +44,7 @@
 enum parsed {
 	PARSED_FLOW,	  /* TCP or UDP with ports */
 	PARSED_ICMP,	  /* ICMP or ICMPv6 */
-	PARSED_FRAGMENT,
+	PARSED_FRAGMENT,  /* p->l4 is behind the fragment header, p->protocol what it says */
 	PARSED_OTHER,	  /* another protocol over IP */
 	PARSED_MALFORMED, /* addresses are known, the rest contradicts itself */
 	PARSED_SHORT,	  /* ends within a header, or the header is not linear yet */
@@ -54,6 +54,13 @@ union tuple {
 	struct tuple4 v4;
 	struct tuple6 v6;
 	__u64 align;
+};
+
+/* Of a UDP datagram (fragment.h). */
+enum fragment {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST, /* with the ports */
+	FRAGMENT_LATER, /* without a transport header */
 };
 
 /* What a packet becomes; a copy of its flow entry's to_*, since the entry may change under us. */
@@ -80,6 +87,8 @@ struct packet {
 	__u64 jiffies;
 	int action;	  /* what the program returns, where a stage of its own delivered the packet */
 	__u8 hook;	  /* enum hook: where the packet is */
+	__u8 fragment;	  /* enum fragment */
+	__u32 fragment_id; /* as in its header */
 	__u32 listener_id; /* set when a listener was found */
 	__u32 backend_id;  /* set when one was chosen for a new flow */
 	__u8 node_address; /* addressed to a gateway address that is the node's own */
@@ -181,8 +190,11 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 			return PARSED_SHORT;
 		if (next == IPPROTO_FRAGMENT) {
 			/* Offset 0 and nothing to follow: a whole packet all the same (RFC 6946). */
-			if (*(__u16 *)((void *)extension + 2) & bpf_htons(0xfff9))
+			if (*(__u16 *)((void *)extension + 2) & bpf_htons(0xfff9)) {
+				p->l4 = offset + 8;
+				p->protocol = extension->nexthdr;
 				return PARSED_FRAGMENT;
+			}
 			offset += 8;
 		} else {
 			offset += (extension->hdrlen + 1) * 8;
@@ -215,6 +227,17 @@ static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *
 	}
 	t->protocol = p->protocol;
 	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMPV6);
+}
+
+static __always_inline void set_ports(int family, union tuple *tuple, __u16 sport, __u16 dport)
+{
+	if (family == AF_INET) {
+		tuple->v4.sport = sport;
+		tuple->v4.dport = dport;
+		return;
+	}
+	tuple->v6.sport = sport;
+	tuple->v6.dport = dport;
 }
 
 static __always_inline enum parsed parse(struct __sk_buff *skb, struct packet *p, int family)

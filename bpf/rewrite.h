@@ -6,7 +6,8 @@
  * The transport checksum goes through bpf_l4_csum_replace, which knows CHECKSUM_PARTIAL (only the pseudo header's share
  * may change) from CHECKSUM_COMPLETE (skb->csum must follow). For IPv6 it gets COMPLETE wrong before 6.16 (it takes
  * the address change off skb->csum though no IP checksum balances it): bpf_csum_update puts it back.
- * Must never: be called for a fragment, or touch a UDP checksum that is 0 over IPv4 (RFC 768: none was made).
+ * A fragment behind the first has no transport header: the checksum of the whole is in the first.
+ * Must never: touch a UDP checksum that is 0 over IPv4 (RFC 768: none was made).
  */
 #ifndef PENSTOCK_REWRITE_H
 #define PENSTOCK_REWRITE_H
@@ -71,7 +72,7 @@ static __always_inline int rewrite4(struct __sk_buff *skb, const struct packet *
 		ip->ttl--;
 		ip->check = adjusted(ip->check, bpf_htons(0xfeff)); /* one off the high byte */
 	}
-	return rewrite_transport(skb, p, r, addresses);
+	return p->fragment == FRAGMENT_LATER ? 0 : rewrite_transport(skb, p, r, addresses);
 }
 
 static __always_inline int rewrite6(struct __sk_buff *skb, const struct packet *p, const struct rewrite *r)
@@ -97,7 +98,7 @@ static __always_inline int rewrite6(struct __sk_buff *skb, const struct packet *
 		/* Hop limit is the low byte of its 16-bit word (RFC 8200 section 3). */
 		whole = fold32((__u64)whole + bpf_htons(0xfffe));
 	}
-	if (rewrite_transport(skb, p, r, addresses))
+	if (p->fragment != FRAGMENT_LATER && rewrite_transport(skb, p, r, addresses))
 		return -1;
 	bpf_csum_update(skb, whole); /* -ENOTSUPP unless CHECKSUM_COMPLETE: nothing to do then */
 	return 0;

@@ -111,6 +111,15 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			return VERDICT_NOT_OURS;
 		parsed = PARSED_MALFORMED;
 	}
+	if (parsed == PARSED_FRAGMENT && p->protocol == IPPROTO_UDP && skb->pkt_type == PACKET_HOST) {
+		verdict = place_fragment(skb, family, takes_requests);
+		if (verdict == FLOW_IS_ABSENT)
+			return VERDICT_NOT_OURS;
+		if (verdict != FLOW_GOES_ON)
+			return verdict;
+		verdict = FLOW_IS_ABSENT;
+		parsed = PARSED_FLOW;
+	}
 	if (parsed != PARSED_FLOW) {
 		if (parsed == PARSED_ICMP && is_icmp_error(p, family) && skb->pkt_type == PACKET_HOST) {
 			verdict = carry_error(skb, family);
@@ -145,6 +154,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			return VERDICT_NOT_OURS;
 		p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	}
+	if (p->fragment == FRAGMENT_LATER) /* its first began no flow, or the flow is gone */
+		return !takes_requests || p->node_address ? VERDICT_NOT_OURS : DROP_FRAGMENT;
 	f = 0;
 	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
 	    half_open_step(skb, family))
@@ -188,6 +199,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 	if (!p)
 		return TC_ACT_UNSPEC;
 	p->hook = hook;
+	p->fragment = FRAGMENT_NONE;
 	if (hook == HOOK_UPLINK_EGRESS && skb->mark == redirect_mark) {
 		skb->mark = 0;
 		count(hook, VERDICT_REDIRECTED, weight);
@@ -206,7 +218,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		if (verdict == VERDICT_NEIGHBOUR)
 			action = send_back(skb, hook);
 	}
-	if (is_drop(verdict))
+	if (is_drop(verdict) || verdict == VERDICT_HELD)
 		action = TC_ACT_SHOT;
 	count(hook, verdict, weight);
 	return action;

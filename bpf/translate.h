@@ -11,6 +11,7 @@
 
 #include "admit.h"
 #include "deliver.h"
+#include "fragment.h"
 #include "verdict.h"
 
 /* State changes of an established TCP flow. */
@@ -125,6 +126,10 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 		return FLOW_IS_ABSENT;
 	count_flow(f, backend_id, is_reply, weight);
 	if (rewrite(skb, family, p, r)) {
+		*action = TC_ACT_SHOT;
+		return DROP_INTERNAL;
+	}
+	if (p->fragment == FRAGMENT_FIRST && release_held(skb, family)) {
 		*action = TC_ACT_SHOT;
 		return DROP_INTERNAL;
 	}

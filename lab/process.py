@@ -58,15 +58,24 @@ def run(
         try:
             output, errors = program.communicate(stdin, timeout=patience)
         except subprocess.TimeoutExpired:
+            if program.poll() is not None:  # it was done in time, and the machine stood still
+                output, errors = program.communicate(timeout=patience)
+                return _checked(command, program.returncode, output, errors, check=check)
             hung = f"{' '.join(command)}: not done after {patience:.0f} s\n{_waiting(program.pid)}"
             program.kill()
             raise CommandFailed(hung.rstrip()) from None
         except BaseException:
             program.kill()
             raise
-    if check and program.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)}: status {program.returncode}\n{output}{errors}".rstrip())
-    return subprocess.CompletedProcess(command, program.returncode, output, errors)
+    return _checked(command, program.returncode, output, errors, check=check)
+
+
+def _checked(
+    command: list[str], status: int, output: str, errors: str, *, check: bool
+) -> subprocess.CompletedProcess[str]:
+    if check and status != 0:
+        raise CommandFailed(f"{' '.join(command)}: status {status}\n{output}{errors}".rstrip())
+    return subprocess.CompletedProcess(command, status, output, errors)
 
 
 def _waiting(pid: int) -> str:

@@ -99,7 +99,7 @@ def _parse6(frame: bytes) -> Parsed:
         if l4 > _PULLED_MAX or l4 + 8 > len(frame):
             break
         if protocol == FRAGMENT and not is_atomic(protocol, frame, l4):
-            kind = Kind.FRAGMENT
+            kind, protocol, l4 = Kind.FRAGMENT, frame[l4], l4 + 8
             break
         protocol, l4 = frame[l4], l4 + (8 if protocol == FRAGMENT else (frame[l4 + 1] + 1) * 8)
     return Parsed(V6, source, destination, kind or Kind.MALFORMED, protocol, l4)
@@ -131,7 +131,23 @@ def allowed(hook: int, frame: bytes, own_mac: bytes, lookup: Lookup) -> frozense
         return _flow(hook, p, lookup) if for_us else frozenset({o.NOT_OURS})
     if p.kind is Kind.ICMP and p.icmp_type in _ICMP_ERRORS[p.net]:
         return _icmp_error(hook, frame, p, lookup, for_us=for_us)
+    if p.kind is Kind.FRAGMENT and p.protocol == UDP and for_us:
+        return _udp_fragment(hook, p)
     return frozenset({_other(hook, frame, p, for_us=for_us)})
+
+
+def _udp_fragment(hook: int, p: Parsed) -> frozenset[int]:
+    """Whose it is depends on the fragments before it: anything that can become of a datagram, and what becomes of those
+    without one. Test_fragments knows better."""
+    alone = {o.HELD, o.FRAGMENT, o.MALFORMED}
+    if not _takes_requests(hook):
+        return frozenset({o.NOT_OURS, o.REPLIED, o.FRAGMENT})
+    if p.destination in _GATEWAYS:
+        begun = {o.FORWARDED, o.REJECTED_ICMP, o.NO_FLOW, o.REJECT_SHARE, o.NO_BACKEND, o.FLOW_COLLISION}
+        return frozenset({*alone, *begun, o.REPLIED, o.MARTIAN})
+    is_node = p.destination in _NODES
+    begun = {o.FORWARDED, o.REJECT_SHARE, o.NO_BACKEND, o.FLOW_COLLISION, o.MARTIAN} if is_node else set()
+    return frozenset({o.NOT_OURS, o.FRAGMENT, o.REPLIED, *begun})
 
 
 def _arp(hook: int, frame: bytes) -> int:

@@ -240,6 +240,9 @@ class Rig:
         for name in TURNSTILES:
             while self.map(name).pop() is not None:
                 pass
+        for name in ("datagrams", "held_fragments"):
+            table = self.map(name)
+            table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())

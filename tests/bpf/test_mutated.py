@@ -32,6 +32,7 @@ from .model import Parsed, allowed, is_answer, is_carried
 from .objects import (
     DELIVERY_REDIRECT,
     DELIVERY_STACK,
+    HELD,
     LOCAL_EGRESS,
     MALFORMED,
     NEIGHBOUR,
@@ -166,7 +167,7 @@ def what_is_wrong(frame: bytes, outcome: Outcome, right: frozenset[int], net: Ne
     actions = {PASS, REDIRECT} if is_carried(verdict) else {REDIRECT}
     if verdict == NOT_OURS:
         actions = {PASS}
-    elif verdict >= MALFORMED:
+    elif verdict >= MALFORMED or verdict == HELD:
         actions = {SHOT}
     if outcome.action not in actions:
         return f"the program returned {outcome.action}"
