@@ -79,6 +79,9 @@ def reported_settings(settings: Settings, manifests: Path) -> Mapping[str, str]:
         "uplinks": ", ".join(settings.uplinks),
         "delivery": settings.delivery.value,
         "pin_dir": str(settings.pin_dir),
+        "snat_addresses": ", ".join(map(str, settings.snat_addresses)) or "the uplink's",
+        "snat_ports": "{}-{}".format(*settings.snat_ports),
+        "symmetric": ", ".join(settings.symmetric),
         "absent_grace": str(settings.absent_grace),
         "metrics_address": settings.metrics_address,
     }

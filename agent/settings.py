@@ -18,6 +18,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TypeAlias
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AUTO = "auto"
 """The uplink name that stands for: every interface that carries a default route."""
@@ -94,16 +97,22 @@ _LIMIT_BOUNDS = {
 class Settings:
     """Everything the agent is told.
 
-    `uplinks`: names of the client-facing interfaces, or ("auto",). `absent_grace`: how long an endpoint may be in no
-    EndpointSlice before its TCP flows are reset. `reply_rate_limit`: RST and ICMP of our own, per CPU and second; 0
-    sends none. `pin_dir` must be in a BPF file system that outlives the agent, `run_dir` in one that does not outlive
-    the node's boot. `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
+    `uplinks`: names of the client-facing interfaces, or ("auto",). Backends behind one, on other nodes, see one of
+    `snat_addresses` (of the node's own; none: the uplink's first) and a port of `snat_ports` (first, last), or the
+    client itself if they are in a network of `symmetric`, whose replies to anybody pass this node. `absent_grace`: how
+    long an endpoint may be in no EndpointSlice before its TCP flows are reset. `reply_rate_limit`: RST and ICMP of our
+    own, per CPU and second; 0 sends none. `pin_dir` must be in a BPF file system that outlives the agent, `run_dir` in
+    one that does not outlive the node's boot. `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is
+    "host:port", "[v6]:port".
     """
 
     uplinks: tuple[str, ...] = (AUTO,)
     delivery: Delivery = Delivery.STACK
     tables: TableSizes = field(default_factory=TableSizes)
     limits: IdleLimits = field(default_factory=IdleLimits)
+    snat_addresses: tuple[Address, ...] = ()
+    snat_ports: tuple[int, int] = (10_000, 29_999)
+    symmetric: tuple[str, ...] = ()
     absent_grace: int = 30
     reply_rate_limit: int = 1_000
     pin_dir: Path = Path("/sys/fs/bpf/penstock")
@@ -121,6 +130,8 @@ class Settings:
         yield from _uplink_faults(self.uplinks)
         yield from _number_faults(self.tables, _TABLE_BOUNDS, "")
         yield from _number_faults(self.limits, _LIMIT_BOUNDS, "limit_")
+        yield from _port_range_faults(self.snat_ports)
+        yield from _network_faults(self.symmetric)
         yield from _bound_fault("absent_grace", self.absent_grace, 0, 86_400)
         yield from _bound_fault("reply_rate_limit", self.reply_rate_limit, 0, 10_000_000)
         for name in ("pin_dir", "run_dir", "object_dir"):
@@ -158,6 +169,20 @@ def _uplink_faults(names: tuple[str, ...]) -> Iterator[str]:
             yield f"uplinks: {name!r} cannot be the name of an interface"
     for name in sorted({x for x in names if names.count(x) > 1}):
         yield f"uplinks: {name!r} is given twice"
+
+
+def _port_range_faults(ports: tuple[int, int]) -> Iterator[str]:
+    first, last = ports
+    if not 1024 <= first <= last <= 65_535:
+        yield f"snat_ports: {first}-{last} is no range of ports from 1024 to 65535"
+
+
+def _network_faults(networks: tuple[str, ...]) -> Iterator[str]:
+    for text in networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            yield f"symmetric: {error}"
 
 
 def _number_faults(group: TableSizes | IdleLimits, bounds: dict[str, tuple[int, int]], prefix: str) -> Iterator[str]:

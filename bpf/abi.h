@@ -53,22 +53,23 @@ enum verdict {
 	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
 	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
-	VERDICT_NEIGHBOUR = 8,	  /* ARP or NDP for a gateway address, answered */
-	VERDICT_PING = 9,	  /* echo request to a gateway address, answered */
-	VERDICT_RELATED = 10,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	VERDICT_HELD = 11,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
-	DROP_MALFORMED = 12,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 13,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
-	DROP_PROTOCOL = 14,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 15,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 16,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 17,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 18,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 19, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_NO_FLOW = 20,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
-	DROP_MARTIAN = 21,	  /* would begin a flow, but its source is a gateway address */
-	DROP_INTERNAL = 22,	  /* a kernel helper failed */
-	VERDICT_COUNT = 23,
+	VERDICT_TOO_BIG = 8,	  /* answered with an ICMP error: larger than the way to its backend */
+	VERDICT_NEIGHBOUR = 9,	  /* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 10,	  /* echo request to a gateway address, answered */
+	VERDICT_RELATED = 11,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
+	VERDICT_HELD = 12,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
+	DROP_MALFORMED = 13,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 14,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
+	DROP_PROTOCOL = 15,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 16,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 17,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 18,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 19,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 20, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_NO_FLOW = 21,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_MARTIAN = 22,	  /* would begin a flow, but its source is a gateway address */
+	DROP_INTERNAL = 23,	  /* a kernel helper failed */
+	VERDICT_COUNT = 24,
 };
 
 enum delivery {
@@ -84,7 +85,7 @@ struct address {
 
 /* interfaces: ifindex -> what the programs must know of it. */
 enum interface_role {
-	INTERFACE_UPLINK = 1,
+	INTERFACE_UPLINK = 1, /* clients are behind it, and backends that are not on this node */
 	INTERFACE_LOCAL = 2, /* the gateway's own interface */
 	INTERFACE_POD = 3,   /* its hook is on: replies pass it, so requests may be redirected past the stack */
 };
@@ -92,7 +93,22 @@ enum interface_role {
 struct interface {
 	enum interface_role role;
 	__u8 mac[6];
-	__u8 pad[2];
+	__u8 snat_sources4; /* how many entries of snat_sources it has, by family */
+	__u8 snat_sources6;
+};
+
+/* snat_sources: uplink, family and number -> an address of the node's own that backends out there may see. */
+struct snat_key {
+	__u32 ifindex;
+	__u16 family; /* AF_INET or AF_INET6 */
+	__u16 number;
+};
+
+/* symmetric: backends out there whose replies to any client pass this node all the same, so that they see the client. */
+struct symmetric_key {
+	__u32 prefix; /* bits that count of all that follows: 32 for the family, and those of the address */
+	__u32 family;
+	struct address address;
 };
 
 /* gateways: address -> how far it is ours. */
@@ -202,18 +218,16 @@ enum flow_state {
 
 enum flow_flag {
 	FLOW_REPLY = 1,	   /* this entry is of the direction backend -> client */
-	FLOW_SNAT = 2,	   /* the backend sees the gateway's address, replies come back through INTERFACE_LOCAL */
+	FLOW_SNAT = 2,	   /* the backend sees the gateway's address or the node's, and a port of ours */
 	FLOW_FIN = 4,	   /* a FIN passed in this direction */
 	FLOW_RST = 8,	   /* an RST passed in this direction */
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
 	FLOW_EARLY = 32,    /* the backend took data with the SYN (RFC 7413) and may answer before the handshake ends */
-	FLOW_HAIRPIN = 64,  /* the backend is behind an uplink: its replies come in there */
+	FLOW_REMOTE = 64,   /* the backend is behind an uplink: its replies come in there */
+	FLOW_BACKEND_FIRST = 128, /* the backend's FIN came first: it holds TIME_WAIT */
 };
 
-/*
- * Cached way out of this node; the data path looks it up again when it has expired. Of an SNAT flow's request: the
- * MAC of our own interface, by which it enters the stack.
- */
+/* Cached way out of this node; the data path looks it up again when it has expired. */
 struct nexthop {
 	__u32 ifindex;
 	__u32 expires; /* seconds since boot */

@@ -8,9 +8,10 @@
  *     connection. The table is larger than tcp_flows_max by all half-open flows that may be promoted meanwhile.
  *   - A segment in mid-stream without a flow is adopted where the address is kept: the hash finds the backend it had
  *     (which resets it if it was another). Elsewhere we reset it.
- *   - The backend sees the client's own address where the reply must pass our hooks. Where it would not (a client on
- *     the node; a backend behind the interface the client is behind) it sees the gateway's, and a port of ours. Not so
- *     if that is the node's own address: the stack refuses its own address as a source.
+ *   - The backend sees the client's own address where the reply must pass our hooks: a backend on the node, or behind
+ *     an uplink in a segment that the operator says is symmetric. Else it sees an address of ours (snat.h): so it is for
+ *     backends behind an uplink, and for clients on the node. A gateway's address that is the node's own is never lent
+ *     to a backend on the node: replies would not leave the stack.
  * Must never: touch a live pair of another flow. A taken reply tuple means another source port, or a refusal.
  */
 #ifndef PENSTOCK_ADMIT_H
@@ -32,19 +33,28 @@ static __always_inline int has_room(int family)
 	return usage && (family == AF_INET ? usage->tcp4 : usage->tcp6) < tcp_flows_max;
 }
 
+static __always_inline int is_symmetric(int family, const struct address *backend)
+{
+	struct symmetric_key key = {.prefix = 32 + (family == AF_INET ? 32 : 128), .family = family};
+
+	if (!has_symmetric)
+		return 0;
+	copy_words(key.address.octets, backend->octets, 4);
+	return bpf_map_lookup_elem(&symmetric, &key) != 0;
+}
+
 /* Does the backend's reply pass a hook of ours if it is addressed to the client itself? */
 static __always_inline int keeps_client_address(struct __sk_buff *skb, struct packet *p, struct pair *pair, int family)
 {
-	int role;
+	int role = nexthop_refresh(skb, &pair->request, family);
 
+	if (role == INTERFACE_UPLINK) {
+		pair->request.flags |= FLOW_REMOTE;
+		pair->reply.flags |= FLOW_REMOTE;
+		return p->hook == HOOK_UPLINK_INGRESS && is_symmetric(family, &pair->request.to_daddr);
+	}
 	if (p->hook == HOOK_LOCAL_EGRESS)
 		return 0;
-	role = nexthop_refresh(skb, &pair->request, family);
-	if (pair->request.nexthop.ifindex == skb->ifindex) {
-		pair->request.flags |= FLOW_HAIRPIN;
-		pair->reply.flags |= FLOW_HAIRPIN;
-		return p->node_address;
-	}
 	if (delivery == DELIVERY_REDIRECT && role == INTERFACE_POD) {
 		pair->request.flags |= FLOW_REDIRECT;
 		pair->reply.flags |= FLOW_REDIRECT;
@@ -80,7 +90,7 @@ static __always_inline void begin_pair(int family, struct packet *p, struct pair
 /* A stream that is met in the middle had a source port already, which nobody remembers. */
 static __always_inline int may_snat(const struct packet *p)
 {
-	return !p->node_address && (p->protocol == IPPROTO_UDP || is_first_syn(p->tcp_flags));
+	return p->protocol == IPPROTO_UDP || is_first_syn(p->tcp_flags);
 }
 
 static __always_inline __u8 first_state(const struct packet *p)
@@ -90,14 +100,12 @@ static __always_inline __u8 first_state(const struct packet *p)
 	return is_first_syn(p->tcp_flags) ? FLOW_SYN : FLOW_ADOPTED;
 }
 
-/* What came of inserting the pair: the verdict, or FLOW_GOES_ON. */
-static __always_inline int settle(struct __sk_buff *skb, struct packet *p, int family, struct pair *pair, int error)
+/* What came of inserting the pair: the verdict, FLOW_GOES_ON or FLOW_COLLIDES. */
+static __always_inline int settle(struct packet *p, int family, struct pair *pair, int error)
 {
 	if (error == -EEXIST) {
 		count_turned_away(p->listener_id, 0);
-		if (p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST)
-			return VERDICT_REFUSED_COLLISION;
-		return DROP_FLOW_COLLISION;
+		return FLOW_COLLIDES;
 	}
 	if (error == PAIR_EXISTS)
 		return FLOW_GOES_ON;
@@ -116,8 +124,8 @@ static __always_inline enum table first_table(const struct packet *p)
 }
 
 /*
- * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, FLOW_NEEDS_PORT, or
- * the verdict. A lost race against the same flow on another CPU counts as success: its pair serves as well, established
+ * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, FLOW_NEEDS_PORT,
+ * FLOW_COLLIDES, or the verdict. A lost race against the same flow on another CPU counts as success: its pair serves as well, established
  * or not. If it is not complete yet, ours says the same and carries this packet.
  */
 VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
@@ -148,21 +156,26 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		error = insert_kept(first_table(p), family, pair);
 	if (error == -EEXIST && may_snat(p))
 		return FLOW_NEEDS_PORT;
-	return settle(skb, p, family, pair, error);
+	return settle(p, family, pair, error);
 }
 
 /* After begin_flow() asked for a port (a function of its own, called from the top, for the stack's sake). */
-VERIFIED_ONCE int begin_flow_by_snat(struct __sk_buff *skb, int family)
+VERIFIED_ONCE int begin_flow_by_snat(int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
+	__u32 sources = 0;
+	int error = -EEXIST;
 
 	if (!pair || !p)
 		return DROP_INTERNAL;
 	pair->request.flags &= ~FLOW_REDIRECT;
 	pair->reply.flags &= ~FLOW_REDIRECT;
-	enter_by_local(pair);
-	return settle(skb, p, family, pair, insert_snat(first_table(p), family, pair));
+	if (pair->request.flags & FLOW_REMOTE)
+		sources = sources_of(pair->request.nexthop.ifindex, family);
+	if (sources || !p->node_address)
+		error = insert_snat(first_table(p), family, pair, sources);
+	return settle(p, family, pair, error);
 }
 
 #endif /* PENSTOCK_ADMIT_H */

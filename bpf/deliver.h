@@ -6,14 +6,17 @@
  * redirect: a request goes straight into the pod's namespace (bpf_redirect_peer skips the backlog queue), a reply
  *   straight out of the uplink; both take one off the hop limit, which the stack would have done.
  * SNAT flows, and everything that came through our own interface, enter the stack through that interface: there the
- *   gateway's address is an expected source (its route points there), elsewhere it would be a martian.
+ *   gateway's address is an expected source (its route points there), and the node's own is accepted (accept_local);
+ *   elsewhere both would be martians.
  * Rules: what redirect cannot do goes by the stack: too large for the way out, hop limit spent, no way known. A packet
- *   redirected to an uplink meets our egress hook there; the mark says that it is done.
+ *   redirected to an uplink meets our egress hook there; the mark says that it is done. Where the stack would tell itself
+ *   that a packet is too large, since the node's own address is the source, we tell the client.
  */
 #ifndef PENSTOCK_DELIVER_H
 #define PENSTOCK_DELIVER_H
 
 #include "nexthop.h"
+#include "reject.h"
 #include "rewrite.h"
 
 #ifndef TC_ACT_UNSPEC
@@ -28,6 +31,7 @@ enum way {
 	WAY_OUT,       /* out of the uplink, next hop known */
 	WAY_NEIGHBOUR, /* out of the uplink, the kernel finds the neighbour */
 	WAY_NONE,      /* leave the packet alone: another hook will see it */
+	WAY_TOO_BIG,   /* nowhere: its sender must send smaller ones */
 };
 
 static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
@@ -64,6 +68,29 @@ static __always_inline enum way redirect_way(struct __sk_buff *skb, const struct
 	return expired || !knows_neighbour(&f->nexthop) ? WAY_NEIGHBOUR : WAY_OUT;
 }
 
+/* May the packet be cut on its way? IPv6's never. */
+static __always_inline int may_be_fragmented(struct __sk_buff *skb, int family)
+{
+	struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+
+	if (family == AF_INET6 || (void *)(ip + 1) > (void *)(long)skb->data_end)
+		return 0;
+	return !(ip->frag_off & IP_DF);
+}
+
+/* For SNAT flows: up the stack by our own interface. */
+static __always_inline enum way local_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family)
+{
+	if ((f->flags & (FLOW_REMOTE | FLOW_REPLY)) != FLOW_REMOTE)
+		return WAY_LOCAL;
+	if ((__s32)(p->now - f->nexthop.expires) >= 0)
+		nexthop_refresh(skb, f, family);
+	if (!f->nexthop.ifindex || fits(skb, p, f->nexthop.mtu) || may_be_fragmented(skb, family) ||
+	    !can_say_too_big(skb, p))
+		return WAY_LOCAL;
+	return WAY_TOO_BIG;
+}
+
 /* The way of a packet of flow `f` that is at `hook` (constant in each program). */
 static __always_inline enum way way_of(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
 				       enum hook hook)
@@ -72,10 +99,10 @@ static __always_inline enum way way_of(struct __sk_buff *skb, const struct packe
 
 	switch (hook) {
 	case HOOK_LOCAL_EGRESS:
-		return WAY_LOCAL;
+		return local_way(skb, p, f, family);
 	case HOOK_UPLINK_INGRESS:
 		if (f->flags & FLOW_SNAT)
-			return WAY_LOCAL;
+			return local_way(skb, p, f, family);
 		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
 			return WAY_STACK;
 		way = redirect_way(skb, p, f, family, INTERFACE_POD);
@@ -96,6 +123,16 @@ static __always_inline void prepare(struct rewrite *r, enum way way, const struc
 	r->macs = way == WAY_OUT || way == WAY_PEER || (way == WAY_LOCAL && hook == HOOK_UPLINK_INGRESS);
 	if (!r->macs)
 		return;
+	if (way == WAY_LOCAL) { /* to our own interface's MAC, or the stack would not take it */
+		__u32 ifindex = local_ifindex;
+		struct interface *local = bpf_map_lookup_elem(&interfaces, &ifindex);
+
+		if (local) {
+			__builtin_memcpy(r->dmac, local->mac, 6);
+			__builtin_memcpy(r->smac, local->mac, 6);
+		}
+		return;
+	}
 	__builtin_memcpy(r->dmac, f->nexthop.dmac, 6);
 	__builtin_memcpy(r->smac, f->nexthop.smac, 6);
 }

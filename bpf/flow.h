@@ -84,7 +84,7 @@ static __always_inline int belongs_at(enum hook hook, const struct flow *f)
 
 	switch (hook) {
 	case HOOK_UPLINK_INGRESS:
-		return !is_reply || (f->flags & FLOW_HAIRPIN);
+		return !is_reply || (f->flags & FLOW_REMOTE);
 	case HOOK_UPLINK_EGRESS:
 	case HOOK_POD_INGRESS:
 		return is_reply;
@@ -177,23 +177,32 @@ static __always_inline struct flow_usage *usage_of_flows(void)
 	return bpf_map_lookup_elem(&flow_usage, &zero);
 }
 
+/* Seconds for a last segment to be sent again. */
+#define LAST_SEGMENT 10
+
 /*
  * How long a finished flow rests. It stands there for late segments only, so it makes room as the table fills: else
  * connections that last no time at all would fill it at tcp_flows_max / limit_closed a second. Where the port is ours
- * (SNAT) the backend may hold TIME_WAIT on it: there it rests in full.
+ * (SNAT) and the backend closed first, it holds TIME_WAIT on that port: there it rests in full; if the client did, the
+ * port is soon free again.
  */
 static __always_inline __u32 limit_when_finished(int family, const struct flow *f, __u32 limit)
 {
 	struct flow_usage *usage = usage_of_flows();
 	__s64 live;
 
-	if (!usage || (f->flags & FLOW_SNAT))
+	if (!usage)
 		return limit;
+	if (f->flags & FLOW_SNAT) {
+		if (f->flags & FLOW_BACKEND_FIRST)
+			return limit;
+		limit = limit < LAST_SEGMENT ? limit : LAST_SEGMENT;
+	}
 	live = family == AF_INET ? usage->tcp4 : usage->tcp6;
 	if (live > tcp_flows_max / 4 * 3)
 		return limit < 2 ? limit : 2;
 	if (live > tcp_flows_max / 2)
-		return limit < 10 ? limit : 10;
+		return limit < LAST_SEGMENT ? limit : LAST_SEGMENT;
 	return limit;
 }
 

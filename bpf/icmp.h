@@ -209,7 +209,7 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 	generation = f->generation;
 	copy_rewrite(family, &p->to, f);
 	way = way_of(skb, p, f, family, p->hook);
-	if (way == WAY_NONE)
+	if (way == WAY_NONE || way == WAY_TOO_BIG)
 		return VERDICT_NOT_OURS;
 	ifindex = f->nexthop.ifindex;
 	prepare(&p->to, way, f, p->hook);

@@ -22,10 +22,19 @@
 
 /* The agent writes, the programs read. */
 PINNED_MAP(interfaces, BPF_MAP_TYPE_HASH, 1024, __u32, struct interface);
+PINNED_MAP(snat_sources, BPF_MAP_TYPE_HASH, 1024, struct snat_key, struct address);
 PINNED_MAP(gateways, BPF_MAP_TYPE_HASH, 4096, struct address, struct gateway);
 PINNED_MAP(listeners, BPF_MAP_TYPE_HASH, 16384, struct listener_key, struct listener);
 PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 2048, __u32, struct pool);
 PINNED_MAP(backends, BPF_MAP_TYPE_ARRAY, 65536, __u32, struct backend);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct symmetric_key);
+	__type(value, __u32); /* 1 */
+} symmetric SEC(".maps");
 
 /* The programs write, the agent reads. */
 PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);

@@ -32,6 +32,7 @@
 #define MAX_EXTENSIONS 6
 #define MAX_PULL 256
 
+#define IP_DF bpf_htons(0x4000)
 #define IP_MF bpf_htons(0x2000)
 #define IP_OFFSET bpf_htons(0x1fff)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Answers that refuse: TCP RST (RFC 9293 section 3.10.7.1) and ICMP port unreachable (RFC 792, RFC 4443 section 3.1).
+ * Answers that refuse: TCP RST (RFC 9293 section 3.10.7.1), ICMP port unreachable (RFC 792, RFC 4443 section 3.1) and
+ * "too big".
  *
  * Rules:
  *   - The packet itself is turned into its answer and sent back the way it came.
@@ -66,7 +67,7 @@ struct rst6 {
 #define QUOTED4 (sizeof(struct iphdr) + 8)
 #define QUOTED6 (sizeof(struct ipv6hdr) + 8)
 
-struct unreachable4 {
+struct icmp_error4 {
 	__u8 pad[2];
 	struct ethhdr eth;
 	struct iphdr ip;
@@ -74,7 +75,7 @@ struct unreachable4 {
 	__u8 quoted[QUOTED4];
 };
 
-struct unreachable6 {
+struct icmp_error6 {
 	__u8 pad[2];
 	struct ethhdr eth;
 	struct ipv6hdr ip;
@@ -221,9 +222,10 @@ VERIFIED_ONCE int reply_rst6(struct __sk_buff *skb, struct packet *p)
 	return replace_packet(skb, FRAME(&rst), FRAME_SIZE(&rst));
 }
 
-VERIFIED_ONCE int reply_unreachable4(struct __sk_buff *skb, struct packet *p)
+/* An ICMP error with this type, code and word behind the checksum. Of TCP's only those whose checksum is finished. */
+VERIFIED_ONCE int reply_icmp4(struct __sk_buff *skb, struct packet *p, __u8 type, __u8 code, __u32 rest)
 {
-	struct unreachable4 answer = {};
+	struct icmp_error4 answer = {};
 	struct ethhdr eth;
 	int partial;
 
@@ -232,17 +234,18 @@ VERIFIED_ONCE int reply_unreachable4(struct __sk_buff *skb, struct packet *p)
 		return -1;
 	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
 	answer_eth(&answer.eth, &eth);
-	answer_ip4(&answer.ip, &p->tuple, IPPROTO_ICMP, sizeof(answer) - offsetof(struct unreachable4, ip));
-	answer.icmp.type = ICMP_DEST_UNREACH;
-	answer.icmp.code = ICMP_PORT_UNREACH;
+	answer_ip4(&answer.ip, &p->tuple, IPPROTO_ICMP, sizeof(answer) - offsetof(struct icmp_error4, ip));
+	answer.icmp.type = type;
+	answer.icmp.code = code;
+	answer.icmp.rest = bpf_htonl(rest);
 	if (!partial)
 		answer.icmp.checksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED4, 0));
 	return replace_packet(skb, FRAME(&answer), FRAME_SIZE(&answer));
 }
 
-VERIFIED_ONCE int reply_unreachable6(struct __sk_buff *skb, struct packet *p)
+VERIFIED_ONCE int reply_icmp6(struct __sk_buff *skb, struct packet *p, __u8 type, __u8 code, __u32 rest)
 {
-	struct unreachable6 answer = {};
+	struct icmp_error6 answer = {};
 	struct ethhdr eth;
 	__u32 pseudo;
 	int partial;
@@ -253,8 +256,9 @@ VERIFIED_ONCE int reply_unreachable6(struct __sk_buff *skb, struct packet *p)
 	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
 	answer_eth(&answer.eth, &eth);
 	answer_ip6(&answer.ip, &p->tuple, IPPROTO_ICMPV6, sizeof(answer.icmp) + QUOTED6);
-	answer.icmp.icmp6_type = ICMPV6_DEST_UNREACH;
-	answer.icmp.icmp6_code = ICMPV6_PORT_UNREACH;
+	answer.icmp.icmp6_type = type;
+	answer.icmp.icmp6_code = code;
+	answer.icmp.icmp6_mtu = bpf_htonl(rest);
 	pseudo = sum_of(&answer.ip.saddr, 32, bpf_htonl(IPPROTO_ICMPV6 << 16 | (sizeof(answer.icmp) + QUOTED6)));
 	if (partial)
 		answer.icmp.icmp6_dataun.un_data16[1] = fold(pseudo);
@@ -281,8 +285,31 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 		failed = family == AF_INET ? reply_rst4(skb, p) : reply_rst6(skb, p);
 		return failed ? DROP_INTERNAL : VERDICT_REJECTED_RST;
 	}
-	failed = family == AF_INET ? reply_unreachable4(skb, p) : reply_unreachable6(skb, p);
+	failed = family == AF_INET ? reply_icmp4(skb, p, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0) :
+				     reply_icmp6(skb, p, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
 	return failed ? DROP_INTERNAL : VERDICT_REJECTED_ICMP;
+}
+
+/* Can its sender be told that the packet is too large? An unfinished checksum would be written into the answer. */
+static __always_inline int can_say_too_big(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 check_at = p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check);
+
+	return p->fragment == FRAGMENT_NONE && !is_checksum_partial(skb, p->l4 + check_at);
+}
+
+/* "Fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2); returns the verdict. */
+VERIFIED_ONCE int say_too_big(struct __sk_buff *skb, struct packet *p, int family, __u32 mtu)
+{
+	int failed;
+
+	if (!p)
+		return DROP_INTERNAL;
+	if (!may_reply())
+		return DROP_RATE_LIMITED;
+	failed = family == AF_INET ? reply_icmp4(skb, p, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu) :
+				     reply_icmp6(skb, p, ICMPV6_PKT_TOOBIG, 0, mtu);
+	return failed ? DROP_INTERNAL : VERDICT_TOO_BIG;
 }
 
 #endif /* PENSTOCK_REJECT_H */

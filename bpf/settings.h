@@ -17,6 +17,11 @@ const volatile __u32 tcp_flows_max = 131072;
 const volatile __u32 udp_flows_max = 65536;
 /* RST and ICMP of our own, per CPU and second. */
 const volatile __u32 reply_rate_limit = 1000;
+/* Whether table `symmetric` has anything in it. */
+const volatile __u8 has_symmetric = 0;
+/* Ports that SNAT under the node's own address takes: no socket of the node may, nor kube-proxy. */
+const volatile __u16 snat_port_min = 10000;
+const volatile __u16 snat_port_max = 29999;
 /* Idle limits. RFC 5382 REQ-5: established at least 2 h 4 m; RFC 4787 REQ-5: UDP at least 2 m. */
 const volatile __u32 limit_tcp_established = 7860;
 const volatile __u32 limit_half_open = 60;

@@ -1,52 +1,115 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Flows whose backend sees the gateway's address and a port of ours.
+ * Flows whose backend does not see the client: which address and port it sees instead.
  *
- * Rules: the client's own port if it is free and not privileged, else fresh random ones, for linear probing clusters;
- * what makes a port free is that its reply tuple can be inserted. Such packets enter the stack through our own
- * interface (deliver.h), and replies are routed there.
+ * Rules:
+ *   - Behind an uplink, where replies must find this very node: an address of the node's own and a port of the range that
+ *     is kept free for us. On the node: the gateway's address, to which replies come through our own interface.
+ *   - The client's own port if it is in the range and free, else fresh random ones, for linear probing clusters. When the
+ *     range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most.
+ *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole range.
+ *     A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
  */
 #ifndef PENSTOCK_SNAT_H
 #define PENSTOCK_SNAT_H
 
 #include "pair.h"
 
-#define SNAT_PORT_MIN 1024
+#define GATEWAY_PORT_MIN 1024 /* under a gateway's address, where nobody else has ports */
+#define GATEWAY_PORT_MAX 65535
 #define SNAT_PROBES 16
+#define SNAT_SEARCH 1024
 
-/* Puts the pair in under the gateway's address: the client's port if it is free, else random ones. */
-static __always_inline int insert_snat(enum table table, int family, struct pair *pair)
+/* Addresses that the interface lends, in that family. */
+static __always_inline __u32 sources_of(__u32 ifindex, int family)
 {
-	struct flow *request = &pair->request;
-	__u16 port = request->to_sport;
-	int error = -EEXIST;
+	struct interface *out = bpf_map_lookup_elem(&interfaces, &ifindex);
 
-	if (family == AF_INET)
-		WORD(request->to_saddr.octets, 0) = WORD(pair->request_key.v4.daddr, 0);
-	else
-		copy_words(request->to_saddr.octets, pair->request_key.v6.daddr, 4);
-	request->flags |= FLOW_SNAT;
-	pair->reply.flags |= FLOW_SNAT;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < SNAT_PROBES && error == -EEXIST; i++) {
-		if (i || port < SNAT_PORT_MIN)
-			port = SNAT_PORT_MIN + bpf_get_prandom_u32() % (65536 - SNAT_PORT_MIN);
-		request->to_sport = port;
-		error = insert_kept(table, family, pair);
-	}
-	return error;
+	if (!out)
+		return 0;
+	return family == AF_INET ? out->snat_sources4 : out->snat_sources6;
 }
 
-/* Where packets of an SNAT flow enter the stack: with the MAC of our own interface, or it would not take them. */
-static __always_inline void enter_by_local(struct pair *pair)
+/* Writes a source into the request, one of as many as there are. */
+static __always_inline int take_source(int family, struct flow *request, __u32 sources)
 {
-	__u32 ifindex = local_ifindex;
-	struct interface *local = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct snat_key key = {.ifindex = request->nexthop.ifindex, .family = family};
+	struct address *source;
 
-	if (!local)
-		return;
-	__builtin_memcpy(pair->request.nexthop.dmac, local->mac, 6);
-	__builtin_memcpy(pair->reply.nexthop.dmac, local->mac, 6);
+	key.number = sources > 1 ? bpf_get_prandom_u32() % sources : 0;
+	source = bpf_map_lookup_elem(&snat_sources, &key);
+	if (!source)
+		return -1;
+	copy_words(request->to_saddr.octets, source->octets, words_of(family));
+	return 0;
+}
+
+struct port_search {
+	struct pair *pair;
+	enum table table;
+	int family;
+	__u16 port; /* where to begin */
+	__u16 port_min;
+	__u32 ports;
+	int found;
+};
+
+/* Is the port that is `step` further free? Of TCP a tuple may stand in either table. */
+static long try_port(__u32 step, void *context)
+{
+	struct port_search *search = context;
+	struct pair *pair = search->pair;
+
+	if (!search->ports)
+		return 1;
+	pair->request.to_sport = search->port_min + (search->port - search->port_min + step) % search->ports;
+	reply_key_of(search->family, pair);
+	if (flow_lookup(search->table, search->family, &pair->reply_key))
+		return 0;
+	if (search->table == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, search->family, &pair->reply_key))
+		return 0;
+	search->found = 1;
+	return 1;
+}
+
+/*
+ * Puts the pair in under a source of ours. `sources`: how many the way out lends; 0: the gateway's own address.
+ * 0, PAIR_EXISTS, -EEXIST (no port is free) or another negative error.
+ */
+static __always_inline int insert_snat(enum table table, int family, struct pair *pair, __u32 sources)
+{
+	struct flow *request = &pair->request;
+	struct port_search search = {
+		.pair = pair,
+		.table = table,
+		.family = family,
+		.port_min = sources ? snat_port_min : GATEWAY_PORT_MIN,
+		.port = request->to_sport,
+	};
+	int error = -EEXIST;
+
+	search.ports = (sources ? snat_port_max : GATEWAY_PORT_MAX) - search.port_min + 1;
+	request->flags |= FLOW_SNAT;
+	pair->reply.flags |= FLOW_SNAT;
+	if (!sources) {
+		if (family == AF_INET)
+			WORD(request->to_saddr.octets, 0) = WORD(pair->request_key.v4.daddr, 0);
+		else
+			copy_words(request->to_saddr.octets, pair->request_key.v6.daddr, 4);
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SNAT_PROBES && error == -EEXIST; i++) {
+		if (sources && take_source(family, request, sources))
+			return -1;
+		if (i || search.port < search.port_min || (__u32)search.port - search.port_min >= search.ports)
+			search.port = search.port_min + bpf_get_prandom_u32() % (search.ports ? search.ports : 1);
+		request->to_sport = search.port;
+		error = insert_kept(table, family, pair);
+	}
+	if (error != -EEXIST)
+		return error;
+	bpf_loop(SNAT_SEARCH, try_port, &search, 0);
+	return search.found ? insert_kept(table, family, pair) : error;
 }
 
 #endif /* PENSTOCK_SNAT_H */

@@ -148,11 +148,12 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		return verdict;
 
 	read_clock(p);
-	if (takes_requests) { /* all that may go on from here is addressed to a gateway, SNAT's replies too */
+	if (takes_requests) { /* what goes on from here is addressed to a gateway, or is a remote backend's in a handshake */
 		gateway = gateway_of(family, &p->tuple);
-		if (!gateway)
+		p->node_address = gateway && (gateway->flags & GATEWAY_NODE_ADDRESS);
+		takes_requests = gateway != 0;
+		if (!takes_requests && (hook != HOOK_UPLINK_INGRESS || p->protocol != IPPROTO_TCP))
 			return VERDICT_NOT_OURS;
-		p->node_address = !!(gateway->flags & GATEWAY_NODE_ADDRESS);
 	}
 	if (p->fragment == FRAGMENT_LATER) /* its first began no flow, or the flow is gone */
 		return !takes_requests || p->node_address ? VERDICT_NOT_OURS : DROP_FRAGMENT;
@@ -167,7 +168,11 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (verdict == FLOW_GOES_ON)
 			verdict = begin_flow(skb, family);
 		if (verdict == FLOW_NEEDS_PORT)
-			verdict = begin_flow_by_snat(skb, family);
+			verdict = begin_flow_by_snat(family);
+		if (verdict == FLOW_COLLIDES) /* answered here, for the stack's sake */
+			verdict = p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST ?
+					  VERDICT_REFUSED_COLLISION :
+					  DROP_FLOW_COLLISION;
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
 		f = known_flow(family, p->protocol, &p->tuple);

@@ -121,8 +121,13 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 		set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
 	}
-	if (tcp_flags & TCP_FIN)
+	if (tcp_flags & TCP_FIN) {
+		if ((f->flags & FLOW_REPLY) && !((f->flags | twin->flags) & FLOW_FIN)) {
+			f->flags |= FLOW_BACKEND_FIRST;
+			twin->flags |= FLOW_BACKEND_FIRST;
+		}
 		f->flags |= FLOW_FIN;
+	}
 	if (f->state == FLOW_RESET) {
 		if (!(f->flags & FLOW_RST))
 			return STEP_PASS;

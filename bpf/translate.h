@@ -120,6 +120,12 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 	way = way_of(skb, p, f, family, hook);
 	if (way == WAY_NONE)
 		return VERDICT_NOT_OURS;
+	if (way == WAY_TOO_BIG) {
+		int verdict = say_too_big(skb, p, family, f->nexthop.mtu);
+
+		*action = verdict == VERDICT_TOO_BIG ? send_back(skb, hook) : TC_ACT_SHOT;
+		return verdict;
+	}
 	ifindex = f->nexthop.ifindex;
 	prepare(r, way, f, hook);
 	if (is_another(family, f, &p->tuple, generation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import click
 
 from agent import daemon
 from agent.cli.options import limits_of, places, sizes_and_limits, tables_of
+from agent.cli.parameters import port_range
 from agent.cli.problems import as_cli_errors
 from agent.cli.size import size
 from agent.dataplane.checks import features
@@ -35,6 +37,25 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     default=Delivery.STACK.value,
     show_default=True,
     help="How requests reach backends: up the node's stack, or redirected past it.",
+)
+@click.option(
+    "--snat-address",
+    "snat_addresses",
+    multiple=True,
+    type=ip_address,
+    metavar="ADDRESS",
+    help="Of this node: what backends behind an uplink see. Without any: the uplink's first.",
+)
+@click.option(
+    "--snat-ports",
+    type=port_range,
+    metavar="FIRST-LAST",
+    default="{}-{}".format(*Settings().snat_ports),
+    show_default=True,
+    help="Ports for that; no socket of the node may take one.",
+)
+@click.option(
+    "--symmetric", multiple=True, metavar="CIDR", help="Backends whose replies pass this node: they see the client."
 )
 @places
 @click.option("--metrics-address", default=Settings().metrics_address, show_default=True, help="For HTTP.")
@@ -61,6 +82,9 @@ def _settings(uplinks: tuple[str, ...], delivery: str, values: dict[str, Any]) -
         return Settings(
             uplinks=uplinks,
             delivery=Delivery(delivery),
+            snat_addresses=values["snat_addresses"],
+            snat_ports=values["snat_ports"],
+            symmetric=values["symmetric"],
             tables=tables_of(values),
             limits=limits_of(values),
             absent_grace=values["absent_grace"],

@@ -38,8 +38,14 @@ def faults() -> Iterator[str]:
         )
 
 
-def notes(delivery: Delivery, uplinks: tuple[str, ...]) -> Iterator[str]:
-    """What this node takes away from the gateway; `uplinks` by name."""
+def notes(delivery: Delivery, uplinks: tuple[str, ...], snat_ports: tuple[int, int]) -> Iterator[str]:
+    """What this node takes away from the gateway; `uplinks` by name, `snat_ports` first and last."""
+    first, last = sysctl.read_range("ipv4/ip_local_port_range") or (1, 0)
+    if first <= snat_ports[1] and snat_ports[0] <= last:
+        yield (
+            f"snat_ports {snat_ports[0]}-{snat_ports[1]} overlaps net.ipv4.ip_local_port_range {first}-{last}: "
+            "connections of the node itself to a backend may be taken for a client's; set one of them apart"
+        )
     if not sysctl.read("ipv4/ip_forward"):
         yield "net.ipv4.ip_forward is 0: IPv4 requests will not reach their backends; set it to 1"
     if not sysctl.ipv6_enabled():

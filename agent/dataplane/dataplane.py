@@ -31,6 +31,7 @@ from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Memory, lives, recall, remember
 from agent.dataplane.objects import load, start_ageing
 from agent.dataplane.readback import read_backends, read_listeners, read_state, room
+from agent.dataplane.snat import declare_symmetric
 from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables
 from agent.dataplane.watch import InterfaceWatch
@@ -84,6 +85,7 @@ class Dataplane:
             start_ageing(ageing)
             tables = stack.enter_context(Tables.open(settings.pin_dir, settings.object_dir))
             name_verdicts(tables)
+            declare_symmetric(tables, settings.symmetric)
             hooks = Hooks(programs.programs, tables)
             interfaces = Interfaces(netlink, settings, hooks, local_ifindex)
             return cls(settings, netlink, tables, interfaces, stack.pop_all())
@@ -143,7 +145,8 @@ class Dataplane:
         """Hook what must be hooked, route what must be routed, for an image that was admitted."""
         wiring = self._interfaces.reconcile(image, self._memory.memberships)
         self._remember(replace(self._memory, memberships=wiring.memberships))
-        return replace(wiring, notes=(*wiring.notes, *checks.notes(self._settings.delivery, wiring.uplinks)))
+        notes = checks.notes(self._settings.delivery, wiring.uplinks, self._settings.snat_ports)
+        return replace(wiring, notes=(*wiring.notes, *notes))
 
     def close(self) -> None:
         """Let go of everything and take nothing away. Twice is once."""

@@ -17,11 +17,13 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from agent.dataplane import snat
 from agent.dataplane.links import Link
 from agent.dataplane.tables import Tables
 from loader.attach import Attachment, Direction, attach, attachments, detach
 from loader.errors import InterfaceGone, LoaderError
 from loader.program import Program
+from routes.plan import Address
 
 
 class Role(enum.Enum):
@@ -43,10 +45,11 @@ _ORDER = [program for hooks in HOOKS.values() for program, _ in hooks]
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """An interface and its role."""
+    """An interface and its role. `sources`: addresses that it lends to flows whose backend cannot see the client."""
 
     role: Role
     link: Link
+    sources: tuple[Address, ...] = ()
 
 
 class Hooks:
@@ -54,6 +57,7 @@ class Hooks:
 
     def __init__(self, programs: Mapping[str, Program], tables: Tables) -> None:
         self._programs = programs
+        self._tables = tables
         self._pins = tables.pins
         self._entries = tables.interfaces
         self._roles = tables.btf.enum("interface_role")
@@ -75,7 +79,9 @@ class Hooks:
             else:
                 self._detach(here)
         for index, wire in sorted(wires.items()):
+            snat.lend(self._tables, index, wire.sources)
             yield from self._put_up(index, wire, entries.get(index), attached)
+        snat.take_back(self._tables, {index: wire.sources for index, wire in wires.items()})
 
     def faults(self, wires: Mapping[int, Wire]) -> Iterator[str]:
         """What `wires` lack, read back, so that packets miss the gateway; a pod's hook only makes their way shorter."""
@@ -124,7 +130,13 @@ class Hooks:
             detach(hook, self._pins)
 
     def _entry(self, wire: Wire) -> Mapping[str, object]:
-        return {"role": self._number(wire.role), "mac": wire.link.mac}
+        lent = {version: sum(x.version == version for x in wire.sources) for version in (4, 6)}
+        return {
+            "role": self._number(wire.role),
+            "mac": wire.link.mac,
+            "snat_sources4": lent[4],
+            "snat_sources6": lent[6],
+        }
 
     def _number(self, role: Role) -> int:
         return int(self._roles[f"INTERFACE_{role.name}"])

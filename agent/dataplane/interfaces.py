@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 from pyroute2 import IPRoute
 
 from agent.compile.image import GATEWAY_NODE_ADDRESS, MapImage
-from agent.dataplane import own_interface, pods, uplinks
+from agent.dataplane import own_interface, pods, snat, uplinks
 from agent.dataplane.errors import NodeUnfit
 from agent.dataplane.fib import read_routes
 from agent.dataplane.gateway_routes import reconcile_gateway_routes
@@ -59,15 +59,19 @@ class Interfaces:
         attached = self._hooks.attached()
         links, routes = read_links(self._netlink), read_routes(self._netlink)
         chosen = uplinks.choose(self._settings.uplinks, links, routes, hooked_uplinks(attached))
+        wanted, held = self._settings.snat_addresses, snat.read_held(self._netlink)
         found: Mapping[int, Link] = {}
         if self._settings.delivery is Delivery.REDIRECT:
             found = pods.choose((x.address for x in image.backends.values() if x.state), links, routes)
         wires = {
             **{index: Wire(Role.POD, link) for index, link in found.items()},
-            **{index: Wire(Role.UPLINK, link) for index, link in chosen.links.items()},
+            **{
+                index: Wire(Role.UPLINK, link, snat.sources(wanted, index, held))
+                for index, link in chosen.links.items()
+            },
             own.index: Wire(Role.LOCAL, own),
         }
-        notes = [*chosen.notes, *self._hooks.reconcile(wires, attached)]
+        notes = [*chosen.notes, *snat.missing(wanted, held), *self._hooks.reconcile(wires, attached)]
         own_interface.fit_mtu(self._netlink, own, chosen.links)
         addresses = [x for x, flags in image.gateways.items() if not flags & GATEWAY_NODE_ADDRESS]
         notes += reconcile_gateway_routes(self._netlink, own.index, addresses)

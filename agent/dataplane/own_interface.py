@@ -3,9 +3,12 @@
 Decides: how the pair is made and kept. Gateway addresses are routed to penstock0, so that clients on the node and in
 its pods reach our hook at its egress; what the hook sends back enters the stack at its ingress. penstock1 only has to
 exist and be up: nothing arrives there that our hook has not let fall.
-Rules: each half has a fixed MAC, the same on every node, for flows have it in them and outlive the pair; no ARP (every
-address behind it is ours), no address, no link-local address, IPv6 off on penstock1. rp_filter is loose on penstock0,
-whatever `all` says, since a client's address may be routed anywhere. A pair that is lost is made again under the same
+Rules: each half has a fixed MAC, the same on every node; no ARP (every address behind it is ours), no address that
+anybody would use, no link-local address, IPv6 off on penstock1. rp_filter is loose on penstock0, whatever `all` says,
+since a client's address may be routed anywhere; and it takes packets whose source is the node's own address
+(accept_local), which SNAT for backends on other nodes makes. For that the kernel wants it to have some IPv4 address
+(__fib_validate_source, 6.18: without one, all is dropped that its own routes do not lead back to): it has the dummy
+address of RFC 7600, in a scope in which it is nobody's source. A pair that is lost is made again under the same
 ifindex, because the programs have that number as a constant.
 Must never: take over an interface of that name that is not such a pair.
 """
@@ -31,6 +34,8 @@ _UP_AND_NOARP = 1 << 0 | 1 << 7  # linux/if.h: IFF_UP, IFF_NOARP
 _LARGEST_MTU = 1500
 _SMALLEST_MTU = 1280  # RFC 8200 section 5
 _LOOSE = 2
+_DUMMY_ADDRESS = "192.0.0.8"  # RFC 7600 section 4.8
+_SCOPE_HOST = 254  # linux/rtnetlink.h
 _ADDR_GEN_NONE = 1  # linux/if_link.h: IN6_ADDR_GEN_MODE_NONE
 
 
@@ -56,6 +61,10 @@ def ensure(netlink: IPRoute, index: int | None = None) -> Link:
         if half.mac.hex(":") != _MAC[half.name]:
             netlink.link("set", index=half.index, address=_MAC[half.name])
     link = find(read_links(netlink))
+    if link is not None and not any(
+        x.get_attr("IFA_LOCAL") == _DUMMY_ADDRESS for x in netlink.addr("dump", index=link.index)
+    ):
+        netlink.addr("add", index=link.index, address=_DUMMY_ADDRESS, prefixlen=32, scope=_SCOPE_HOST)
     if link is None:
         raise NodeUnfit((f"interface {NAME} was removed while it was being made",))
     return link
@@ -93,6 +102,7 @@ def _create(netlink: IPRoute, index: int | None) -> None:
 def _configure(name: str) -> None:
     sysctl.write(f"ipv4/conf/{name}/forwarding", 1)
     sysctl.write(f"ipv4/conf/{name}/rp_filter", _LOOSE)
+    sysctl.write(f"ipv4/conf/{name}/accept_local", 1)
     sysctl.write(f"ipv6/conf/{name}/addr_gen_mode", _ADDR_GEN_NONE)
     sysctl.write(f"ipv6/conf/{name}/accept_ra", 0)
     if sysctl.ipv6_enabled():

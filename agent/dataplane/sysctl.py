@@ -19,6 +19,15 @@ def read(name: str) -> int | None:
         return None
 
 
+def read_range(name: str) -> tuple[int, int] | None:
+    """The two numbers a sysctl holds, None where there is no such sysctl."""
+    try:
+        first, last = (_ROOT / name).read_text().split()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return int(first), int(last)
+
+
 def write(name: str, value: int) -> bool:
     """Set a sysctl that holds another number. False where there is no such sysctl. Raises OSError (EPERM, EROFS)."""
     held = read(name)

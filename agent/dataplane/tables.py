@@ -19,7 +19,7 @@ from loader.maps import Map
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
 
-_WRITTEN = ("interfaces", "gateways", "listeners", "pools", "backends")
+_WRITTEN = ("interfaces", "snat_sources", "symmetric", "gateways", "listeners", "pools", "backends")
 _COUNTED = ("verdicts", "listener_counts", "backend_counts", "flow_usage")
 FLOWS = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
 
@@ -38,6 +38,8 @@ class Tables:
     """Owns one fd per table. Attributes are named as the tables are."""
 
     interfaces: Map
+    snat_sources: Map
+    symmetric: Map
     gateways: Map
     listeners: Map
     pools: Map

@@ -34,6 +34,11 @@ _TC: Final = Path(__file__).resolve().parents[2] / "build" / "tc.bpf.o"
 _GENERATION: Final = 1
 
 
+def entry_of(role: int, mac: bytes) -> dict[str, Any]:
+    """`struct interface`."""
+    return {"role": role, "mac": mac, "snat_sources4": 0, "snat_sources6": 0}
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """One way of loading the programs. `more_listeners`: beside the two that are used."""
@@ -80,7 +85,7 @@ class DataPath:
         roles = self.object.btf.enum("interface_role")
         for hook, interface in self.interfaces.items():
             role = roles["INTERFACE_POD" if hook is Hook.POD_INGRESS else "INTERFACE_UPLINK"]
-            self.object.map("interfaces").set(interface.ifindex, {"role": role, "mac": interface.mac})
+            self.object.map("interfaces").set(interface.ifindex, entry_of(role, interface.mac))
         number = 0
         for family in FAMILIES:
             for name, other in (("a", "b"), ("b", "a")):
@@ -150,7 +155,7 @@ def data_path(lab: Lab, setup: Setup) -> Iterator[DataPath]:
             for name in PODS:
                 interface = _interface(lab, lab.host_end(name))
                 role = loaded.btf.enum("interface_role")["INTERFACE_POD"]
-                loaded.map("interfaces").set(interface.ifindex, {"role": role, "mac": interface.mac})
+                loaded.map("interfaces").set(interface.ifindex, entry_of(role, interface.mac))
             yield path
     finally:
         shutil.rmtree(pins)

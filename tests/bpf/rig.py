@@ -90,6 +90,7 @@ def _services() -> dict[tuple[Net, int, int], Service]:
 SERVICES = _services()
 SIZES = {
     "interfaces": 16,
+    "snat_sources": 16,
     "gateways": 16,
     "listeners": 256,
     "pools": len(SERVICES),
@@ -115,6 +116,11 @@ TURNSTILES = ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6")
 def address(net: Net, text: str) -> Json:
     """`struct address`."""
     return {"octets": net.octets(text).ljust(16, b"\0")}
+
+
+def interface(role: int, mac: bytes, *, sources4: int = 0, sources6: int = 0) -> Json:
+    """`struct interface`."""
+    return {"role": role, "mac": mac, "snat_sources4": sources4, "snat_sources6": sources6}
 
 
 # ---- One run
@@ -196,7 +202,7 @@ class Rig:
         for name, role in roles.items():
             device = self.world.device[name]
             mac = bytes.fromhex(device.mac.replace(":", ""))
-            self.map("interfaces").set(device.ifindex, {"role": role, "mac": mac})
+            self.map("interfaces").set(device.ifindex, interface(role, mac))
         for net in NETS:
             self.map("gateways").set(address(net, net.gateway), {"flags": 0})
             self.map("gateways").set(address(net, net.node), {"flags": o.GATEWAY_NODE_ADDRESS})

@@ -25,7 +25,7 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, SERVED, TCP, UDP, UNHOOKED, Json, Rig, now
+from .rig import BACKEND_PORT, SERVED, TCP, UDP, UNHOOKED, Json, Rig, interface, now
 from .story import CLIENT_PORT, REDIRECT_MARK, between, ip
 from .world import CLIENT_MAC, V4, Net
 
@@ -180,7 +180,7 @@ def test_a_flow_survives_the_loss_of_the_pods_hook(rig: Rig, net: Net, protocol:
         flow.reply(flow.answers(), STACK, hook=UPLINK_EGRESS)
     finally:
         mac = bytes.fromhex(device.mac.replace(":", ""))
-        interfaces.set(device.ifindex, {"role": INTERFACE_POD, "mac": mac})
+        interfaces.set(device.ifindex, interface(INTERFACE_POD, mac))
     flow.next_hops_expire(now())
     flow.request(flow.asks("A"), INTO_POD)
 

@@ -13,6 +13,8 @@ from agent.settings import Delivery
 
 NOBODY = 65534
 
+PORTS = (10_000, 29_999)
+
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
@@ -25,7 +27,7 @@ def unprivileged() -> Iterator[None]:
 
 def test_a_fit_node_has_no_faults_and_no_notes(node) -> None:
     assert list(checks.faults()) == []
-    assert list(checks.notes(Delivery.STACK, ())) == []
+    assert list(checks.notes(Delivery.STACK, (), PORTS)) == []
 
 
 def test_only_what_the_gateway_makes_use_of_is_told() -> None:
@@ -51,14 +53,14 @@ def test_forwarding(node, v4: int, v6: int, fault: str | None, note: str | None)
     node.sysctl("ipv4/ip_forward", v4)
     node.sysctl("ipv6/conf/all/forwarding", v6)
     assert [fault in x for x in checks.faults()] == ([True] if fault else [])
-    said = list(checks.notes(Delivery.STACK, ()))
+    said = list(checks.notes(Delivery.STACK, (), PORTS))
     assert any(note in x for x in said) if note else said == []
 
 
 def test_ipv6_switched_off(node) -> None:
     node.sysctl("ipv6/conf/all/disable_ipv6", 1)
     assert list(checks.faults()) == []
-    (said,) = checks.notes(Delivery.STACK, ())
+    (said,) = checks.notes(Delivery.STACK, (), PORTS)
     assert said == "IPv6 is disabled on this node: IPv6 gateway addresses are skipped"
 
 
@@ -77,5 +79,15 @@ def test_strict_reverse_path(node, everywhere: int, here: int, delivery: Deliver
     node.add_veth("eth0")
     node.sysctl("ipv4/conf/all/rp_filter", everywhere)
     node.sysctl("ipv4/conf/eth0/rp_filter", here)
-    notes = list(checks.notes(delivery, ("eth0",)))
+    notes = list(checks.notes(delivery, ("eth0",), PORTS))
     assert [x.startswith("rp_filter is strict on eth0") for x in notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("ports", "overlaps"),
+    [((10_000, 29_999), False), ((10_000, 32_768), True), ((40_000, 41_000), True), ((61_000, 65_535), False)],
+)
+def test_ports_that_the_nodes_own_connections_take(node, ports: tuple[int, int], overlaps: bool) -> None:
+    node.sysctl("ipv4/ip_local_port_range", "32768 60999")
+    notes = [x for x in checks.notes(Delivery.STACK, (), ports) if "ip_local_port_range" in x]
+    assert bool(notes) == overlaps

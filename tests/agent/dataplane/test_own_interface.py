@@ -10,6 +10,7 @@ from agent.dataplane import own_interface
 from agent.dataplane.errors import NodeUnfit
 from agent.dataplane.links import read_links
 
+SCOPE_HOST = 254
 IFF_NOARP = 1 << 7
 
 
@@ -20,8 +21,9 @@ def test_the_pair_is_as_the_programs_need_it(node) -> None:
     assert node.links()["penstock1"].up
     flags = {x.get_attr("IFLA_IFNAME"): x["flags"] for x in node.netlink.link("dump")}
     assert all(flags[name] & IFF_NOARP for name in ("penstock0", "penstock1"))
-    addresses = [x for x in node.netlink.addr("dump") if x["index"] != 1]
-    assert addresses == []
+    (address,) = (x for x in node.netlink.addr("dump") if x["index"] != 1)
+    assert (address.get_attr("IFA_ADDRESS"), address["prefixlen"], address["scope"]) == ("192.0.0.8", 32, SCOPE_HOST)
+    assert Path("/proc/sys/net/ipv4/conf/penstock0/accept_local").read_text() == "1\n"
     assert Path("/proc/sys/net/ipv6/conf/penstock1/disable_ipv6").read_text() == "1\n"
     assert Path("/proc/sys/net/ipv6/conf/penstock0/disable_ipv6").read_text() == "0\n"
     assert Path("/proc/sys/net/ipv4/conf/penstock0/rp_filter").read_text() == "2\n"

@@ -1,0 +1,237 @@
+"""Backends behind an uplink, on other nodes: they see an address of the node's own, or the client where the operator
+says that replies pass this node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from scapy.layers.inet import TCP as TCPHeader
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from .conftest import OpenRig
+from .exchange import STACK, Way, answered, carried
+from .objects import (
+    CLOSED,
+    FLOW_BACKEND_FIRST,
+    FLOW_REMOTE,
+    FLOW_SNAT,
+    FORWARDED,
+    INTERFACE_UPLINK,
+    LOCAL_EGRESS,
+    REDIRECT,
+    REFUSED_COLLISION,
+    REPLIED,
+    TOO_BIG,
+    UPLINK_INGRESS,
+)
+from .rig import BACKEND_PORT, FAR, TCP, UDP, Json, Rig, address, interface, now
+from .story import End, between, ip
+from .wire import with_checksums
+from .world import V4, Net
+
+PORTS = range(10_000, 30_000)
+IN_RANGE, OUT_OF_RANGE = 20_000, 40_000
+SECOND = {"ipv4": "10.231.0.2", "ipv6": "fd00:231::2"}
+PENSTOCK0 = "02:00:00:00:02:01"
+BY_LOCAL = {UPLINK_INGRESS: Way(action=REDIRECT, dmac=PENSTOCK0), LOCAL_EGRESS: Way(action=REDIRECT)}
+
+
+def lend(rig: Rig, net: Net, sources: Sequence[str]) -> None:
+    """The uplink lends these addresses."""
+    device = rig.device(UPLINK_INGRESS)
+    for number, source in enumerate(sources):
+        key = {"ifindex": device.ifindex, "family": int(net.family), "number": number}
+        rig.map("snat_sources").set(key, address(net, source))
+    counts = {"sources4" if net is V4 else "sources6": len(sources)}
+    mac = bytes.fromhex(device.mac.replace(":", ""))
+    rig.map("interfaces").set(device.ifindex, interface(INTERFACE_UPLINK, mac, **counts))
+
+
+@pytest.fixture
+def lent(rig: Rig, net: Net) -> Iterator[Rig]:
+    """The rig, with the node's address to lend."""
+    lend(rig, net, [net.node])
+    yield rig
+    lend(rig, net, [])
+
+
+def half(rig: Rig, net: Net, client: End, gateway: str | None = None, *, protocol: int = TCP) -> Json:
+    """The request half of the client's flow."""
+    found = rig.entry(net, rig.key(net, protocol, client, (gateway or net.gateway, FAR)))
+    assert found is not None
+    return found[1]
+
+
+def begin(rig: Rig, net: Net, client: End, *, protocol: int = TCP, hook: int = UPLINK_INGRESS) -> End:
+    """The flow's first packet; whom the backend sees."""
+    frame = rig.frame(hook, between(net, protocol, client, (net.gateway, FAR), "S", seq=100))
+    assert rig.run(hook, frame).verdict == FORWARDED
+    request = half(rig, net, client, protocol=protocol)
+    assert request["flags"] & (FLOW_SNAT | FLOW_REMOTE) == FLOW_SNAT | FLOW_REMOTE
+    seen = request["to_saddr"]["octets"][: net.words]
+    return next(x for x in (net.node, SECOND[net.name]) if net.octets(x) == seen), request["to_sport"]
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+@pytest.mark.parametrize(("hook", "who"), [(UPLINK_INGRESS, "client"), (LOCAL_EGRESS, "pod2"), (LOCAL_EGRESS, "node")])
+def test_the_backend_sees_the_node_both_ways(lent: Rig, net: Net, hook: int, who: str, protocol: int) -> None:
+    client, gateway, backend = (getattr(net, who), IN_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
+    seen, way = (net.node, IN_RANGE), BY_LOCAL[hook]
+    carried(lent, hook, between(net, protocol, client, gateway, "S", seq=100), FORWARDED, (seen, backend), way=way)
+    answers = between(net, protocol, backend, seen, "SA", seq=500, ack=101)
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+    goes_on = between(net, protocol, client, gateway, "A", seq=101, ack=501)
+    carried(lent, hook, goes_on, FORWARDED, (seen, backend), way=way)
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+
+
+def test_a_listener_on_the_nodes_own_address_reaches_them_too(lent: Rig, net: Net) -> None:
+    client, gateway = (net.client, IN_RANGE), (net.node, FAR)
+    seen, backend = (net.node, IN_RANGE), (net.far, BACKEND_PORT)
+    asks = between(net, TCP, client, gateway, "S", seq=100)
+    carried(lent, UPLINK_INGRESS, asks, FORWARDED, (seen, backend), way=BY_LOCAL[UPLINK_INGRESS])
+    answers = between(net, TCP, backend, seen, "SA", seq=500, ack=101)
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+def test_a_port_out_of_the_range_or_taken_is_another(lent: Rig, net: Net, protocol: int) -> None:
+    _, port = begin(lent, net, (net.client, OUT_OF_RANGE), protocol=protocol)
+    assert port in PORTS
+    assert begin(lent, net, (net.client, IN_RANGE), protocol=protocol) == (net.node, IN_RANGE)
+    _, other = begin(lent, net, (net.neighbour, IN_RANGE), protocol=protocol)
+    assert other in PORTS
+    assert other != IN_RANGE
+
+
+def test_several_addresses_are_used(lent: Rig, net: Net) -> None:
+    lend(lent, net, [net.node, SECOND[net.name]])
+    seen = {begin(lent, net, (net.client, port))[0] for port in range(30_000, 30_040)}
+    assert seen == {net.node, SECOND[net.name]}
+
+
+def test_where_the_operator_says_so_the_backend_sees_the_client(open_rig: OpenRig, net: Net) -> None:
+    """Its reply comes in by an uplink and goes up the stack."""
+    lent = open_rig(has_symmetric=1)
+    lend(lent, net, [net.node])
+    client, gateway, backend = (net.client, OUT_OF_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
+    bits = 24 if net is V4 else 64
+    network = net.octets(net.far)[: bits // 8].ljust(16, b"\0")
+    key = {"prefix": 32 + bits, "family": int(net.family), "address": {"octets": network}}
+    lent.map("symmetric").set(key, 1)
+    try:
+        asks = between(net, TCP, client, gateway, "S", seq=100)
+        carried(lent, UPLINK_INGRESS, asks, FORWARDED, (client, backend), way=STACK)
+        answers = between(net, TCP, backend, client, "SA", seq=500, ack=101)
+        carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=STACK)
+        goes_on = between(net, TCP, client, gateway, "A", seq=101, ack=501)
+        carried(lent, UPLINK_INGRESS, goes_on, FORWARDED, (client, backend), way=STACK)
+    finally:
+        lent.map("symmetric").delete(key)
+        lend(lent, net, [])
+
+
+# ---- A range that is nearly full
+
+
+def take(rig: Rig, net: Net, ports: Sequence[int]) -> None:
+    """Live pairs of another client hold these ports towards the backend."""
+    begin(rig, net, (net.client, IN_RANGE))
+    table = rig.map(rig.tables(TCP, net)[1])
+    request = {**half(rig, net, (net.client, IN_RANGE)), "seen": now()}
+    key = rig.key(net, TCP, (net.client, IN_RANGE), (net.gateway, FAR))
+    reply = {**table.get(rig.twin(net, key, request)), "seen": now()}
+    rig.reset()
+    halves = []
+    for port in ports:
+        asks = rig.key(net, TCP, (net.neighbour, port), (net.gateway, FAR))
+        answers = rig.key(net, TCP, (net.far, BACKEND_PORT), (net.node, port))
+        to = {"to_daddr": address(net, net.neighbour), "to_dport": port}
+        halves.append((asks, request | {"to_sport": port, "key_check": rig.key_check(asks)}))
+        halves.append((answers, reply | to | {"key_check": rig.key_check(answers)}))
+    established = rig.map(rig.tables(TCP, net)[0])
+    established.set_many_raw([(established.key.pack(x), established.value.pack(y)) for x, y in halves])
+
+
+@pytest.fixture
+def large(open_rig: OpenRig, net: Net) -> Iterator[Rig]:
+    """Tables that hold a whole range."""
+    rig = open_rig(sizes={f"{x}{family}": 1 << 17 for x in ("tcp_flows", "half_open") for family in "46"})
+    lend(rig, net, [net.node])
+    yield rig
+    lend(rig, net, [])
+
+
+def test_of_one_per_cent_that_is_free_every_port_is_found(large: Rig, net: Net) -> None:
+    free = set(PORTS[50::100])
+    take(large, net, [x for x in PORTS if x not in free])
+    found = {begin(large, net, (net.client, 40_000 + number))[1] for number in range(100)}
+    assert len(found) == 100
+    assert found <= free
+
+
+def test_without_a_free_port_a_new_flow_is_refused_at_once(large: Rig, net: Net) -> None:
+    take(large, net, PORTS)
+    fields = {"id": 0, "flags": "DF"} if net is V4 else {}
+    rst = TCPHeader(sport=FAR, dport=OUT_OF_RANGE, flags="RA", seq=0, ack=101, window=0)
+    sent = between(net, TCP, (net.client, OUT_OF_RANGE), (net.gateway, FAR), "S", seq=100)
+    answered(large, UPLINK_INGRESS, sent, REFUSED_COLLISION, ip(net, net.gateway, net.client, **fields) / rst)
+    lend(large, net, [net.node, SECOND[net.name]])  # another address has a range of its own
+    assert begin(large, net, (net.client, OUT_OF_RANGE))[0] == SECOND[net.name]
+
+
+# ---- TIME_WAIT
+
+
+@pytest.mark.parametrize("first", ["client", "backend"])
+def test_a_port_rests_while_the_backend_may_hold_time_wait(lent: Rig, net: Net, first: str) -> None:
+    client, gateway, backend = (net.client, IN_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
+    seen = begin(lent, net, client)
+    rows = [(False, "SA", 500, 101), (True, "A", 101, 501)]
+    fins = [(True, "FA", 101, 501), (False, "FA", 501, 102)]
+    rows += fins if first == "client" else [(False, "FA", 501, 101), (True, "FA", 101, 502)]
+    for is_request, flags, seq, ack in rows:
+        source, destination = (client, gateway) if is_request else (backend, seen)
+        frame = lent.frame(UPLINK_INGRESS, between(net, TCP, source, destination, flags, seq=seq, ack=ack))
+        assert lent.run(UPLINK_INGRESS, frame).verdict == (FORWARDED if is_request else REPLIED)
+    request = half(lent, net, client)
+    assert request["state"] == CLOSED
+    assert bool(request["flags"] & FLOW_BACKEND_FIRST) == (first == "backend")
+    lent.age(net, TCP, 15)
+    _, port = begin(lent, net, (net.neighbour, IN_RANGE))
+    assert (port == IN_RANGE) == (first == "client")
+    lent.age(net, TCP, 70)
+    assert begin(lent, net, (net.client, IN_RANGE))[1] == IN_RANGE
+
+
+# ---- Too large
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+def test_what_is_larger_than_the_way_out_is_said_to_be(lent: Rig, net: Net, protocol: int) -> None:
+    """The stack would tell the node itself, whose address is the source."""
+    client = (net.client, IN_RANGE)
+    begin(lent, net, client, protocol=protocol)
+    fields = {"flags": "DF"} if net is V4 else {}
+    header = ip(net, net.client, net.gateway, **fields)
+    packet = header / between(net, protocol, client, (net.gateway, FAR), "A", seq=101, data=bytes(1500)).payload
+    whole = bytes(packet)
+    said = (b"\x03\x04\0\0\0\0\x05\xdc" if net is V4 else b"\x02\0\0\0\0\0\x05\xdc") + whole[
+        : (28 if net is V4 else 48)
+    ]
+    fields = {"id": 0, "flags": "DF", "proto": 1} if net is V4 else {"nh": 58}
+    expected = ip(net, net.gateway, net.client, **fields) / Raw(said)
+    device = lent.device(UPLINK_INGRESS)
+    frame = with_checksums(bytes(Ether(src=device.mac, dst=device.peer_mac) / expected))
+    answered(lent, UPLINK_INGRESS, packet, TOO_BIG, frame)
+
+
+def test_what_may_be_cut_is_left_to_the_stack(lent: Rig) -> None:
+    client, seen, backend = (V4.client, IN_RANGE), (V4.node, IN_RANGE), (V4.far, BACKEND_PORT)
+    lend(lent, V4, [V4.node])
+    begin(lent, V4, client, protocol=UDP)
+    sent = between(V4, UDP, client, (V4.gateway, FAR), data=bytes(1500))
+    carried(lent, UPLINK_INGRESS, sent, FORWARDED, (seen, backend), way=BY_LOCAL[UPLINK_INGRESS])

@@ -1,0 +1,125 @@
+"""Backends on other nodes: behind a second uplink, with and without the operator's word that replies pass this node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from ipaddress import ip_address
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.manifests import Listener, Pod, World, write
+from lab.netns import Namespace
+from lab.process import Argument
+from lab.servers.witness import PORT, STREAM_PORT, witness_in
+from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses
+from lab.traffic.ask import ask, associate, connect, outcomes
+from lab.traffic.transfer import Transfer
+
+REMOTE = 50  # its backend number
+UPLINK = "uplink1"
+HERE = {4: ip_address("10.203.0.1"), 6: ip_address("fd00:203::1")}  # the node's address on it
+SECOND = {4: ip_address("10.203.0.3"), 6: ip_address("fd00:203::3")}  # the node's too
+PORTS = range(10_000, 30_000)
+
+WORLD = World(
+    listeners=(
+        *(Listener(protocol, PORT, {"remote": 1}) for protocol in ("TCP", "UDP")),
+        Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
+    ),
+    services={"remote": (Pod(REMOTE),)},
+)
+
+OPEN = {"TCP": connect, "UDP": associate}
+OPTIONS: dict[str, tuple[Argument, ...]] = {
+    "snat": (),
+    "two addresses": tuple(word for x in (*HERE.values(), *SECOND.values()) for word in ("--snat-address", str(x))),
+    "symmetric": ("--symmetric", "10.201.0.0/24", "--symmetric", "fd00:201::/64"),
+}
+
+
+def attached(lab: Lab, stack: ExitStack) -> Namespace:
+    """A machine behind the second uplink, which has the backend's addresses; its way back is this node."""
+    remote = Namespace(f"{lab.prefix}remote")
+    remote.create()
+    stack.callback(remote.delete)
+    addresses = backend_addresses(REMOTE)
+    lab.node.ip(
+        f"link add {UPLINK} type veth peer name eth0 netns {remote.name}",
+        f"link set {UPLINK} up",
+        *(f"addr add {x}/24 dev {UPLINK}" for x in (HERE[4], SECOND[4])),
+        *(f"addr add {x}/64 dev {UPLINK} nodad" for x in (HERE[6], SECOND[6])),
+    )
+    remote.ip(
+        "link set eth0 up",
+        f"addr add {addresses[4]}/32 dev eth0",
+        f"addr add {addresses[6]}/128 dev eth0 nodad",
+        f"route add {HERE[4]} dev eth0 scope link",
+        f"route add {HERE[6]} dev eth0",
+        f"route add default via {HERE[4]} dev eth0",
+        f"route add default via {HERE[6]} dev eth0",
+    )
+    lab.node.ip(f"route add {addresses[4]} dev {UPLINK} scope link", f"route add {addresses[6]} dev {UPLINK}")
+    return remote
+
+
+@pytest.fixture(scope="module", params=[(x, y) for x in ("stack", "redirect") for y in OPTIONS], ids="-".join)
+def remote_gateway(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, str]]:
+    """A gateway whose only backend is on another machine, and how it reaches it."""
+    delivery, way = request.param
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("net", Shape({"c": 13})))
+        remote = attached(lab, stack)
+        stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
+        manifests = lab.directory / "manifests"
+        write(WORLD, manifests)
+        options = ("--uplink", UPLINK, *OPTIONS[way])
+        yield stack.enter_context(Gateway(lab, manifests, delivery=delivery, options=options)), way
+
+
+@pytest.mark.parametrize("who", ["client", "node", "pod"])
+def test_whom_the_backend_sees(remote_gateway: tuple[Gateway, str], who: str, family: int, protocol: str) -> None:
+    gateway, way = remote_gateway
+    lab = gateway.lab
+    namespace = {"client": lab.client, "node": lab.node, "pod": lab.backends["c"]}[who]
+    with OPEN[protocol](namespace, GATEWAY[family], PORT) as endpoint:
+        answers = [ask(endpoint) for _ in range(3)]
+    (answer,) = set(answers)
+    assert answer.backend == "remote"
+    if way == "symmetric" and who == "client":
+        assert answer.peer == answer.client
+        assert answer.peer[0] == CLIENT[family]
+    else:
+        lent = {HERE[family], SECOND[family]} if way == "two addresses" else {HERE[family]}
+        assert answer.peer[0] in lent
+        assert answer.peer[1] in PORTS
+
+
+def test_many_flows(remote_gateway: tuple[Gateway, str], family: int, protocol: str) -> None:
+    gateway, _ = remote_gateway
+    for namespace in (gateway.lab.client, gateway.lab.node):
+        assert outcomes(namespace, GATEWAY[family], PORT, protocol, 300) == {"remote": 300}
+
+
+def test_long_streams_arrive_whole_both_ways(remote_gateway: tuple[Gateway, str], family: int) -> None:
+    gateway, _ = remote_gateway
+    with Transfer(gateway.lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
+        transfer.until_moved(20_000_000)
+        assert transfer.finish().whole
+
+
+def test_large_datagrams(remote_gateway: tuple[Gateway, str], family: int) -> None:
+    gateway, _ = remote_gateway
+    octets = bytes(x * 31 % 251 for x in range(5000))
+    with associate(gateway.lab.client, GATEWAY[family], PORT) as endpoint:
+        endpoint.send(octets)
+        assert endpoint.recv(65_535).partition(b"\n")[2] == octets
+
+
+def test_the_node_itself_is_not_disturbed(remote_gateway: tuple[Gateway, str], family: int) -> None:
+    """Its own connections to that machine are its own."""
+    gateway, _ = remote_gateway
+    address = backend_addresses(REMOTE)[family]
+    assert outcomes(gateway.lab.node, address, PORT, "TCP", 50) == {"remote": 50}
+    assert NODE[family] not in HERE.values()
