@@ -17,7 +17,7 @@ from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.cli.size import size
 from agent.cli.table import titled
-from agent.dataplane.flows import Endpoint, FlowRecord
+from agent.dataplane.flows import FlowRecord
 from agent.dataplane.view import View
 from agent.words import label, words
 from routes.plan import Protocol
@@ -52,9 +52,9 @@ def _line(flow: FlowRecord, name: str) -> tuple[str, ...]:
     state = f"{flow.protocol.name} {words(flow.state)}" if flow.protocol is Protocol.TCP else "UDP"
     return (
         state + ("" if flow.whole else " (half)"),
-        _place(flow.client) + ("" if flow.seen_as == flow.client else f" as {_place(flow.seen_as)}"),
-        _place(flow.gateway),
-        _place(flow.backend) + (" redirected" if flow.redirected else ""),
+        str(flow.client) + ("" if flow.seen_as == flow.client else f" as {flow.seen_as}"),
+        str(flow.gateway),
+        str(flow.backend) + (" redirected" if flow.redirected else ""),
         name,
         f"{flow.idle} s",
         size(flow.request_bytes),
@@ -65,7 +65,3 @@ def _line(flow: FlowRecord, name: str) -> tuple[str, ...]:
 def _plain(flow: FlowRecord) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(flow, enc_hook=str)  # addresses
     return {**plain, "protocol": flow.protocol.name, "state": label(flow.state)}
-
-
-def _place(end: Endpoint) -> str:
-    return f"[{end.address}]:{end.port}" if end.address.version == 6 else f"{end.address}:{end.port}"

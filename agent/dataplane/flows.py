@@ -3,12 +3,14 @@
 Decides: how the two entries of a flow become one record. Rules: the entry of the request direction leads; its twin is
 looked up under the reverse of what it rewrites to (bpf/flow.h) and counts only with the same generation, else the
 record says that it is half a pair. The listing streams: flows that come and go meanwhile may be in it or not. A listing
-costs as much as there are flows, so it is for a person who asks; of the agent's own, `backends_in_use` alone reads all
-flows, seldom and only while a retired backend waits to be forgotten. Must never: change an entry.
+costs as much as there are flows (some 30 microseconds each), so it is for a person who asks; of the agent's own,
+`backends_in_use` alone reads all flows, seldom and only while a retired backend waits to be forgotten. Must never:
+change an entry.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,21 +25,26 @@ from routes.plan import Address, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Address and port of one end."""
+    """Address and port of one end: `10.0.0.1:80`, `[fd00::1]:80`."""
 
     address: Address
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
     """One flow. `gateway` is where the client sent to; `seen_as` is whom the backend sees (the client, or by SNAT the
-    gateway). `state` is a name of `enum flow_state`. `idle` is seconds since the last packet of either direction.
+    gateway). `generation` tells a flow from those before and after it with the same tuple; promotion to another table
+    keeps it. `state` is a name of `enum flow_state`. `idle` is seconds since the last packet of either direction.
     `whole` is false for half a pair, which the programs count as absent; its reply counts are then zero.
     """
 
     table: str
     protocol: Protocol
+    generation: int
     state: str
     client: Endpoint
     gateway: Endpoint
@@ -56,19 +63,20 @@ class FlowRecord:
 def read_flows(tables: Tables) -> Iterator[FlowRecord]:
     """Every flow of every table, in no order."""
     flags = tables.btf.enum("flow_flag")
-    states = tables.btf.enum("flow_state")
+    is_reply, is_redirected = int(flags["FLOW_REPLY"]), int(flags["FLOW_REDIRECT"])
+    states = {int(x): x.name for x in tables.btf.enum("flow_state")}
     now = int(time.clock_gettime(time.CLOCK_MONOTONIC))
     for name, table in tables.flows.items():
         for key, flow in table.items():
-            if not flow["flags"] & flags["FLOW_REPLY"]:
+            if not flow["flags"] & is_reply:
                 yield _record(
                     key,
                     flow,
                     _twin(table, key, flow),
                     table=name,
                     now=now,
-                    state=states(flow["state"]).name,
-                    redirected=bool(flow["flags"] & flags["FLOW_REDIRECT"]),
+                    state=states[flow["state"]],
+                    redirected=bool(flow["flags"] & is_redirected),
                 )
 
 
@@ -94,15 +102,17 @@ def _twin(table: Map, key: Record, flow: Record) -> Record | None:
 def _record(
     key: Record, flow: Record, twin: Record | None, *, table: str, now: int, state: str, redirected: bool
 ) -> FlowRecord:
+    width = len(key["saddr"])  # a flow has one family; its rewritten addresses are as wide as its key's
     reply: Mapping[str, Any] = twin or {"packets": 0, "bytes": 0, "seen": flow["seen"]}
     return FlowRecord(
         table=table,
         protocol=Protocol(key["protocol"]),
+        generation=flow["generation"],
         state=state,
-        client=Endpoint(ip_address(key["saddr"]), key["sport"]),
-        gateway=Endpoint(ip_address(key["daddr"]), key["dport"]),
-        seen_as=Endpoint(_rewritten(key, flow["to_saddr"]), flow["to_sport"]),
-        backend=Endpoint(_rewritten(key, flow["to_daddr"]), flow["to_dport"]),
+        client=_endpoint(key["saddr"], key["sport"]),
+        gateway=_endpoint(key["daddr"], key["dport"]),
+        seen_as=_endpoint(flow["to_saddr"]["octets"][:width], flow["to_sport"]),
+        backend=_endpoint(flow["to_daddr"]["octets"][:width], flow["to_dport"]),
         backend_id=flow["backend_id"],
         redirected=redirected,
         idle=max(0, now - max(flow["seen"], reply["seen"])),
@@ -114,6 +124,6 @@ def _record(
     )
 
 
-def _rewritten(key: Record, address: Record) -> Address:
-    """A flow has one family; its rewritten addresses are as wide as its key's."""
-    return ip_address(address["octets"][: len(key["saddr"])])
+@functools.lru_cache(1 << 12)  # gateways and backends are few, and a backend mostly sees the client itself
+def _endpoint(octets: bytes, port: int) -> Endpoint:
+    return Endpoint(ip_address(octets), port)

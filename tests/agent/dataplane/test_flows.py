@@ -34,6 +34,7 @@ def test_a_handshake_that_began(loaded, serve, family: int) -> None:
     assert found == FlowRecord(
         table=f"half_open{family}",
         protocol=Protocol.TCP,
+        generation=found.generation,
         state="FLOW_SYN",
         client=Endpoint(ip_address(client), 4000),
         gateway=Endpoint(gateway, 80),
@@ -48,6 +49,7 @@ def test_a_handshake_that_began(loaded, serve, family: int) -> None:
         reply_bytes=0,
         whole=True,
     )
+    assert found.generation
     assert found.idle <= 5
     assert found.request_bytes >= 40
     assert backends_in_use(loaded.tables) == {2}
@@ -82,3 +84,8 @@ def test_half_a_pair_says_so(loaded, serve) -> None:
 def test_no_flows_no_records(loaded) -> None:
     assert list(read_flows(loaded.tables)) == []
     assert backends_in_use(loaded.tables) == frozenset()
+
+
+@pytest.mark.parametrize(("address", "text"), [("10.0.0.1", "10.0.0.1:80"), ("fd00::1", "[fd00::1]:80")])
+def test_an_end_as_people_write_it(address: str, text: str) -> None:
+    assert str(Endpoint(ip_address(address), 80)) == text
