@@ -11,7 +11,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("run", "status", "check", "flows", "down")
+_COMMANDS = ("run", "status", "check", "flows", "top", "down")
 
 
 class _Lazy(click.Group):

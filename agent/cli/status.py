@@ -15,15 +15,14 @@ import click
 from rich.console import Group, RenderableType
 from rich.live import Live
 
-from agent import report as reports
 from agent.cli import table
-from agent.cli.exits import Exit, NotThere
+from agent.cli.exits import Exit
+from agent.cli.last_report import last_report
 from agent.cli.options import places
 from agent.cli.overview import gateways, overview
 from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.dataplane.view import View
-from agent.report import Report
 from agent.running import agent_running
 from agent.snapshot import snapshot
 from agent.traffic import Traffic, traffic, with_rates
@@ -43,7 +42,7 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
         if watch:
             _watch(view, run_dir, interval)
             return
-        report, now = _report(run_dir), _traffic(view, run_dir)
+        report, now = last_report(run_dir), _traffic(view, run_dir)
         running = agent_running(run_dir)
         if output == "json":
             click.echo(json.dumps(snapshot(report, now, running, time.time()), indent=2))
@@ -63,7 +62,7 @@ def _watch(view: View, run_dir: Path, interval: float) -> None:
         rated = with_rates(traffic, before, at - taken)
         before, taken = traffic, at
         running = agent_running(run_dir)
-        return Group(overview(_report(run_dir), running=running, now=time.time()), table.render(rated, rates=True))
+        return Group(overview(last_report(run_dir), running=running, now=time.time()), table.render(rated, rates=True))
 
     with Live(draw(), console=console(), auto_refresh=False) as live:
         try:
@@ -74,12 +73,5 @@ def _watch(view: View, run_dir: Path, interval: float) -> None:
             return
 
 
-def _report(run_dir: Path) -> Report:
-    report = reports.load(run_dir)
-    if report is None:
-        raise NotThere(f"no report in {run_dir}: no agent has run on this node, or it uses another --run-dir")
-    return report
-
-
 def _traffic(view: View, run_dir: Path) -> Traffic:
-    return traffic(_report(run_dir).listeners, view.counters(), view.usage())
+    return traffic(last_report(run_dir).listeners, view.counters(), view.usage())

@@ -109,15 +109,16 @@ def test_an_uplink_that_is_not_there_is_waited_for(machine: Node) -> None:
     assert machine.until(lambda x: x["ready"])["uplinks"] == ["uplink0"]
 
 
-@pytest.mark.parametrize("command", ["status", "flows"])
+@pytest.mark.parametrize("command", ["status", "flows", "top"])
 def test_nothing_is_installed(machine: Node, command: str) -> None:
     (line,) = machine.penstock(command, code=4).stderr.splitlines()
     assert line.startswith("error: nothing is pinned in /run/bpf/penstock/v")
 
 
-def test_another_run_dir_than_the_agents(machine: Node, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["status", "top"])
+def test_another_run_dir_than_the_agents(machine: Node, tmp_path: Path, command: str) -> None:
     machine.write("web.yaml", *WEB)
     machine.start()
     machine.until(lambda x: x["ready"])
-    (line,) = machine.penstock("status", "--run-dir", str(tmp_path), code=4).stderr.splitlines()
+    (line,) = machine.penstock(command, "--run-dir", str(tmp_path), code=4).stderr.splitlines()
     assert line.startswith(f"error: no report in {tmp_path}")
