@@ -264,6 +264,8 @@ struct flow {
 	__u16 zone; /* kept for address zones: the rewritten packet's */
 	struct nexthop nexthop;
 	struct address tunnel; /* kept for node-to-node delivery: the remote node; zero = none */
+	__u32 policy;	       /* kept for limits of a route's own */
+	__u32 expects;	       /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u64 packets;
 	__u64 bytes;
 };

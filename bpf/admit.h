@@ -134,7 +134,7 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 	struct pair *pair = this_cpu_pair();
 	struct backend *backend;
 	int error = -EEXIST;
-	__u32 backend_id, isn = 0;
+	__u32 backend_id;
 
 	if (!pair || !p)
 		return DROP_INTERNAL;
@@ -142,10 +142,11 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 	backend = bpf_map_lookup_elem(&backends, &backend_id);
 	if (!backend)
 		return DROP_NO_BACKEND;
-	if (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &isn, 4))
-		return DROP_INTERNAL;
 	begin_pair(family, p, pair, backend_id, backend);
-	pair->request.isn = bpf_ntohl(isn);
+	if (p->protocol == IPPROTO_TCP) {
+		pair->request.isn = p->seq;
+		pair->request.expects = p->ack;
+	}
 	if (p->protocol == IPPROTO_TCP && skb->len > p->l4 + p->l4_header)
 		pair->request.early = skb->len - p->l4 - p->l4_header;
 	pair->request.state = first_state(p);

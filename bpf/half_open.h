@@ -44,13 +44,10 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
  * Moves the state of the packet's half-open flow on; returns whether there is one. Its entry may be in the
  * established table after that (known_flow finds it).
  */
-VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
+VERIFIED_ONCE int half_open_step(int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
-	struct {
-		__be32 seq, ack;
-	} tcp;
 	struct flow *f, *twin;
 	enum tcp_step step;
 	__u32 generation;
@@ -69,19 +66,18 @@ VERIFIED_ONCE int half_open_step(struct __sk_buff *skb, int family)
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
 		return 0;
 	}
-	if (bpf_skb_load_bytes(skb, p->l4 + offsetof(struct tcphdr, seq), &tcp, sizeof(tcp)))
-		return 0;
 	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, f->state == FLOW_SYN))
 		step = STEP_REOPEN; /* nobody to reset yet: another backend may finish the handshake */
 	else if (f->flags & FLOW_REPLY)
-		step = half_open_reply(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));
+		step = half_open_reply(f, twin, p->tcp_flags, p->seq, p->ack);
 	else
-		step = half_open_request(f, twin, p->tcp_flags, bpf_ntohl(tcp.seq), bpf_ntohl(tcp.ack));
+		step = half_open_request(f, twin, p->tcp_flags, p->seq, p->ack);
 	if (step == STEP_REOPEN) {
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
 		return 0;
 	}
 	f->seen = now_seconds();
+	f->expects = p->ack;
 	if (step == STEP_PROMOTE)
 		promote(family, f); /* if it fails, another CPU did it, or it stays half-open and the next segment tries again */
 	return 1;

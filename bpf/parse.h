@@ -83,6 +83,8 @@ struct packet {
 	__u8 protocol;
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 l4_header; /* bytes of TCP or UDP header, options included */
+	__u32 seq;	/* TCP's */
+	__u32 ack;
 	__u8 icmp_type;
 	__u32 now;	 /* seconds since boot, as of `jiffies` */
 	__u64 jiffies;
@@ -123,6 +125,8 @@ static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct
 		*sport = bpf_ntohs(tcp->source);
 		*dport = bpf_ntohs(tcp->dest);
 		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->seq = bpf_ntohl(tcp->seq);
+		p->ack = bpf_ntohl(tcp->ack_seq);
 		p->l4_header = tcp->doff * 4;
 		return tcp->doff < 5 ? PARSED_MALFORMED : PARSED_FLOW;
 	}

@@ -159,7 +159,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		return !takes_requests || p->node_address ? VERDICT_NOT_OURS : DROP_FRAGMENT;
 	f = 0;
 	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
-	    half_open_step(skb, family))
+	    half_open_step(family))
 		f = known_flow(family, p->protocol, &p->tuple);
 	if (!f) {
 		if (!takes_requests)

@@ -9,8 +9,8 @@
  *       --client's ACK of about where the backend is--> established
  * Established (never evicted):
  *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
- *   RST: RESET, a short rest and not removal, since a blind RST (RFC 5961) must not cost the flow: when the sender of
- *   the RST goes on with anything else, the flow is what it was.
+ *   RST: if its number may be right (a blind one, RFC 5961, must not cost the flow), RESET: a short rest and not removal;
+ *   when the sender of the RST goes on with anything else, the flow is what it was.
  *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
  *   answers it with a challenge ACK (RFC 5961 section 4); we pass both.
  */
@@ -34,6 +34,12 @@ enum tcp_step {
  * may answer strangers (a challenge ACK, RFC 5961 section 5), so only the number tells: one guess in 1024 is right.
  */
 #define ADOPTED_WITHIN (1 << 21)
+
+/*
+ * How far beyond its receiver's last ACK an RST may be: as much as may be under way on a long fat pipe. The receiver
+ * believes only the very next number (RFC 5961 section 3.2), which we do not know; a blind RST is right once in 512.
+ */
+#define RST_WITHIN (1 << 23)
 
 static __always_inline int is_first_syn(__u8 tcp_flags)
 {
@@ -112,11 +118,13 @@ static __always_inline __u8 state_by_fins(const struct flow *f, const struct flo
 }
 
 /* For established flows, when a flag is set or the state is not plainly ESTABLISHED. */
-static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags)
+static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq)
 {
 	if (is_first_syn(tcp_flags) && !(f->flags & FLOW_REPLY))
 		return f->state == FLOW_CLOSED || f->state == FLOW_RESET ? STEP_REOPEN : STEP_PASS;
 	if (tcp_flags & TCP_RST) {
+		if (seq - twin->expects > RST_WITHIN)
+			return STEP_PASS;
 		f->flags |= FLOW_RST;
 		set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;

@@ -32,7 +32,7 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 		half_remove(TABLE_TCP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;
 	}
-	if (established_step(f, twin, p->tcp_flags) == STEP_REOPEN) {
+	if (established_step(f, twin, p->tcp_flags, p->seq) == STEP_REOPEN) {
 		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
 		return FLOW_IS_ABSENT;
 	}
@@ -158,6 +158,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 			if (step != FLOW_GOES_ON)
 				return step;
 		}
+		if (p->tcp_flags & TCP_ACK)
+			f->expects = p->ack;
 	} else if (f->seen != now) {
 		step = keep_udp(family, f);
 		if (step != FLOW_GOES_ON)

@@ -29,7 +29,25 @@ HANDSHAKE: tuple[Row, ...] = (
     (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
 )
 
+# One further than an RST may be from what its receiver acknowledged last (bpf/tcp_state.h).
+TOO_FAR = (1 << 23) + 1
+
 STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
+    # RFC 5961 section 3: whoever guesses a tuple does not know the numbers. The ends ignore it, and so do we.
+    "a blind RST costs nothing": (
+        (
+            *HANDSHAKE,
+            (client("PA", seq=101, ack=501, data=b"ping"), FORWARDED, ESTABLISHED),
+            (backend("A", seq=501, ack=105), REPLIED, ESTABLISHED),
+            (client("R", seq=104), FORWARDED, ESTABLISHED),
+            (client("R", seq=105 + TOO_FAR), FORWARDED, ESTABLISHED),
+            (backend("R", seq=500), REPLIED, ESTABLISHED),
+            (backend("RA", seq=501 + TOO_FAR, ack=105), REPLIED, ESTABLISHED),
+            (client("PA", seq=105, ack=501, data=b"pong"), FORWARDED, ESTABLISHED),
+            (client("R", seq=109), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
     "handshake, data, half-close, close, and again": (
         (
             *HANDSHAKE,
