@@ -180,6 +180,27 @@ static __always_inline struct flow_usage *usage_of_flows(void)
 /* Seconds for a last segment to be sent again. */
 #define LAST_SEGMENT 10
 
+static __always_inline __u32 at_most(__u32 limit, __u32 most)
+{
+	return limit < most ? limit : most;
+}
+
+/* How full the table of TCP's flows is, in eighths of what may be admitted. */
+static __always_inline __u32 fill_in_eighths(int family)
+{
+	struct flow_usage *usage = usage_of_flows();
+	__s64 live;
+
+	if (!usage)
+		return 0;
+	live = family == AF_INET ? usage->tcp4 : usage->tcp6;
+	if (live > tcp_flows_max / 8 * 7)
+		return 7;
+	if (live > tcp_flows_max / 4 * 3)
+		return 6;
+	return live > tcp_flows_max / 2 ? 4 : 0;
+}
+
 /*
  * How long a finished flow rests. It stands there for late segments only, so it makes room as the table fills: else
  * connections that last no time at all would fill it at tcp_flows_max / limit_closed a second. Where the port is ours
@@ -188,22 +209,26 @@ static __always_inline struct flow_usage *usage_of_flows(void)
  */
 static __always_inline __u32 limit_when_finished(int family, const struct flow *f, __u32 limit)
 {
-	struct flow_usage *usage = usage_of_flows();
-	__s64 live;
+	__u32 fill = fill_in_eighths(family);
 
-	if (!usage)
-		return limit;
 	if (f->flags & FLOW_SNAT) {
 		if (f->flags & FLOW_BACKEND_FIRST)
 			return limit;
-		limit = limit < LAST_SEGMENT ? limit : LAST_SEGMENT;
+		limit = at_most(limit, LAST_SEGMENT);
 	}
-	live = family == AF_INET ? usage->tcp4 : usage->tcp6;
-	if (live > tcp_flows_max / 4 * 3)
-		return limit < 2 ? limit : 2;
-	if (live > tcp_flows_max / 2)
-		return limit < LAST_SEGMENT ? limit : LAST_SEGMENT;
-	return limit;
+	if (fill >= 6)
+		return at_most(limit, 2);
+	return fill >= 4 ? at_most(limit, LAST_SEGMENT) : limit;
+}
+
+/* An established flow that says nothing makes room only when others would soon be refused for it. */
+static __always_inline __u32 limit_when_established(int family, __u32 limit)
+{
+	__u32 fill = fill_in_eighths(family);
+
+	if (fill >= 7)
+		return at_most(limit, limit_nearly_full);
+	return fill >= 6 ? at_most(limit, limit_filling) : limit;
 }
 
 static __always_inline __u32 idle_limit(int family, const struct flow *f)
@@ -211,7 +236,7 @@ static __always_inline __u32 idle_limit(int family, const struct flow *f)
 	switch (f->state) {
 	case FLOW_ESTABLISHED:
 	case FLOW_CLOSING:
-		return limit_tcp_established;
+		return limit_when_established(family, limit_tcp_established);
 	case FLOW_CLOSED:
 		return limit_when_finished(family, f, limit_closed);
 	case FLOW_RESET:

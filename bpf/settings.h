@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the agent sets before the programs are loaded (rodata: the verifier drops the branches not taken).
- * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds. Two constants
- * of all installations stand at the end: the agent does not set them.
+ * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds. Four
+ * constants of all installations are among them, which the agent does not set: the limits of a table that fills, and the
+ * two that stand at the end.
  */
 #ifndef PENSTOCK_SETTINGS_H
 #define PENSTOCK_SETTINGS_H
@@ -24,6 +25,9 @@ const volatile __u16 snat_port_min = 10000;
 const volatile __u16 snat_port_max = 29999;
 /* Idle limits. RFC 5382 REQ-5: established at least 2 h 4 m; RFC 4787 REQ-5: UDP at least 2 m. */
 const volatile __u32 limit_tcp_established = 7860;
+/* ... as long as the table is less than 3/4 full; less than 7/8; and above that. */
+const volatile __u32 limit_filling = 3600;
+const volatile __u32 limit_nearly_full = 900;
 const volatile __u32 limit_half_open = 60;
 const volatile __u32 limit_closed = 60;
 const volatile __u32 limit_reset = 10;

@@ -181,3 +181,26 @@ def test_starting_again_is_no_harm(rig: Rig) -> None:
     flow = Client(rig, V4, UDP, 1001)
     flow.says()
     wait_until(lambda: not flow.halves())
+
+
+@pytest.mark.parametrize(
+    ("fill", "idle", "stays"),
+    [(0.5, 7000, True), (0.8, 3000, True), (0.8, 4000, False), (0.9, 800, True), (0.9, 1000, False)],
+)
+def test_idle_flows_make_room_as_the_table_fills(
+    open_rig: OpenRig, net: Net, fill: float, idle: int, stays: bool
+) -> None:
+    """Above 3/4 an hour of silence is enough, above 7/8 a quarter of one; below, two hours are not."""
+    rig = open_rig()
+    flow = Client(rig, net, TCP, 40_000)
+    flow.connect()
+    rig.age(net, TCP, idle)
+    usage = rig.usage()
+    live = "tcp4" if net is V4 else "tcp6"
+    rig.map("flow_usage").set(0, usage | {live: int(fill * 131_072)})
+    start_ageing(rig)
+    wait_until(lambda: rig.usage()["swept"] > usage["swept"])
+    if stays:
+        assert flow.halves() == 2
+    else:
+        wait_until(lambda: flow.halves() == 0)
