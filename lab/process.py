@@ -58,9 +58,8 @@ def run(
         try:
             output, errors = program.communicate(stdin, timeout=patience)
         except subprocess.TimeoutExpired:
-            if program.poll() is not None:  # it was done in time, and the machine stood still
-                output, errors = program.communicate(timeout=patience)
-                return _checked(command, program.returncode, output, errors, check=check)
+            if program.poll() is not None:  # seen: status 0 after a minute, and its output's pipe still open
+                return _checked(command, program.returncode, *_what_came(program), check=check)
             hung = f"{' '.join(command)}: not done after {patience:.0f} s\n{_waiting(program.pid)}"
             program.kill()
             raise CommandFailed(hung.rstrip()) from None
@@ -68,6 +67,14 @@ def run(
             program.kill()
             raise
     return _checked(command, program.returncode, output, errors, check=check)
+
+
+def _what_came(program: subprocess.Popen[str]) -> tuple[str, str]:
+    """Output and errors of a program that has ended, whoever else may hold the pipes."""
+    try:
+        return program.communicate(timeout=1)
+    except subprocess.TimeoutExpired as late:
+        return tuple((x or b"").decode(errors="replace") for x in (late.output, late.stderr))  # type: ignore[return-value]
 
 
 def _checked(

@@ -21,3 +21,7 @@ def test_a_status_is_told_or_raised() -> None:
 def test_what_hangs_is_ended_and_said_to_hang_where() -> None:
     with pytest.raises(CommandFailed, match=r"(?s)sleep 60: not done after 0 s\n\d+ sleep S\n.*nanosleep"):
         run("sleep", "60", patience=0.3)
+
+
+def test_a_program_that_has_ended_is_done_though_another_holds_its_output() -> None:
+    assert run("sh", "-c", "echo said; sleep 5 & exit 0", patience=1).stdout == "said\n"
