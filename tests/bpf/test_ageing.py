@@ -20,7 +20,7 @@ from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
 from .story import between
 from .world import NETS, V4, Net
 
-LIMITS = {"limit_tcp_established": 3, "limit_udp": 3, "limit_closed": 3, "limit_reset": 3}
+LIMITS = {"limit_tcp_established": 6, "limit_udp": 6, "limit_closed": 6, "limit_reset": 6}
 PATIENCE = 30.0
 FRAME = bytes(64)
 

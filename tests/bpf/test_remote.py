@@ -141,9 +141,9 @@ def take(rig: Rig, net: Net, ports: Sequence[int]) -> None:
     """Live pairs of another client hold these ports towards the backend."""
     begin(rig, net, (net.client, IN_RANGE))
     table = rig.map(rig.tables(TCP, net)[1])
-    request = {**half(rig, net, (net.client, IN_RANGE)), "seen": now()}
+    request = {**half(rig, net, (net.client, IN_RANGE)), "seen": now() + 600}
     key = rig.key(net, TCP, (net.client, IN_RANGE), (net.gateway, FAR))
-    reply = {**table.get(rig.twin(net, key, request)), "seen": now()}
+    reply = {**table.get(rig.twin(net, key, request)), "seen": now() + 600}
     rig.reset()
     halves = []
     for port in ports:

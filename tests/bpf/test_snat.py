@@ -97,9 +97,9 @@ def test_the_same_port_serves_towards_another_backend(rig: Rig, net: Net) -> Non
 def taken_ports(rig: Rig, net: Net) -> list[tuple[bytes, bytes]]:
     """Live pairs of another client that hold every port towards the pod, as octets of either TCP table."""
     table = rig.map(rig.tables(TCP, net)[1])
-    request_half = {**request(rig, net, (net.node, CLIENT_PORT)), "seen": now()}
+    request_half = {**request(rig, net, (net.node, CLIENT_PORT)), "seen": now() + 600}
     key = rig.key(net, TCP, (net.node, CLIENT_PORT), (net.gateway, SERVED))
-    reply_half = {**table.get(rig.twin(net, key, request_half)), "seen": now()}
+    reply_half = {**table.get(rig.twin(net, key, request_half)), "seen": now() + 600}
     reply_half["to_daddr"] = {"octets": net.octets(net.unhooked).ljust(16, b"\0")}
     halves = []
     for port in SNAT_PORTS:
