@@ -23,7 +23,7 @@ def news(before: Report, after: Report) -> Iterator[News]:
     """Lines for what `after` says and `before` did not."""
     for error in after.source.errors:
         if error not in before.source.errors:
-            yield News(logging.ERROR, f"{error} (the last good state goes on)")
+            yield News(logging.ERROR, f"{error} (its last good state, if there was one, goes on)")
     if before.source.errors and not after.source.errors:
         yield News(logging.INFO, f"{after.source.name} can be read in full again")
     for note in after.source.notes:

@@ -75,7 +75,10 @@ class StatusServer:
         self._metrics = make_wsgi_app(registry)
         v6 = ipaddress.ip_address(host).version == 6
         kind = type("_Bound", (_Server,), {"address_family": socket.AF_INET6 if v6 else socket.AF_INET})
-        self._server: WSGIServer = kind((host, port), _Handler)
+        try:
+            self._server: WSGIServer = kind((host, port), _Handler)
+        except OSError as error:
+            raise OSError(error.errno, f"metrics_address {host} port {port}: {error.strerror}") from None
         self._server.set_app(self._answer)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(CLOSES_WITHIN,), name="http", daemon=True

@@ -47,7 +47,7 @@ static __always_inline __u32 look_at(enum table table, int family, const union t
 		return 0;
 	twin_key(family, key, f, &twin_at);
 	twin = flow_lookup(table, family, &twin_at);
-	limit = idle_limit(family, f);
+	limit = idle_limit(family, f, twin);
 	if (twin && twin->generation == generation)
 		idle = idle_seconds(f, twin, now);
 	else /* UDP: one half evicted; the other restores it, if it lives */

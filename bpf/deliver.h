@@ -5,9 +5,10 @@
  * stack: it is handed to the kernel, which forwards it as it forwards everything.
  * redirect: a request goes straight into the pod's namespace (bpf_redirect_peer skips the backlog queue), a reply
  *   straight out of the uplink; both take one off the hop limit, which the stack would have done.
- * SNAT flows, and everything that came through our own interface, enter the stack through that interface: there the
- *   gateway's address is an expected source (its route points there), and the node's own is accepted (accept_local);
- *   elsewhere both would be martians.
+ * Flows of backends out there go straight from uplink to uplink in both ways of delivery (outward_way says why).
+ * Other SNAT flows, and what came through our own interface, enter the stack through that interface: there the gateway's
+ *   address is an expected source (its route points there), and the node's own is accepted (accept_local); elsewhere
+ *   both would be martians.
  * Rules: what redirect cannot do goes by the stack: too large for the way out, hop limit spent, no way known. A packet
  *   redirected to an uplink meets our egress hook there; the mark says that it is done. Where the stack would tell itself
  *   that a packet is too large, since the node's own address is the source, we tell the client.
@@ -78,16 +79,22 @@ static __always_inline int may_be_fragmented(struct __sk_buff *skb, int family)
 	return !(ip->frag_off & IP_DF);
 }
 
-/* For SNAT flows: up the stack by our own interface. */
-static __always_inline enum way local_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family)
+/*
+ * For flows of which the stack would see one direction only as what it is, the other rewritten already: its connection
+ * tracking would call that invalid, and many a firewall drops what is. So both go straight out of the uplink that leads
+ * to their end. The stack has what it alone can do: cut a packet that is too large, say that its hops are spent, and
+ * reach clients on the node.
+ */
+static __always_inline enum way outward_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
+					    enum way otherwise)
 {
-	if ((f->flags & (FLOW_REMOTE | FLOW_REPLY)) != FLOW_REMOTE)
-		return WAY_LOCAL;
-	if ((__s32)(p->now - f->nexthop.expires) >= 0)
-		nexthop_refresh(skb, f, family);
+	enum way way = redirect_way(skb, p, f, family, INTERFACE_UPLINK);
+
+	if (way != WAY_NONE)
+		return way;
 	if (!f->nexthop.ifindex || fits(skb, p, f->nexthop.mtu) || may_be_fragmented(skb, family) ||
 	    !can_say_too_big(skb, p))
-		return WAY_LOCAL;
+		return otherwise;
 	return WAY_TOO_BIG;
 }
 
@@ -99,10 +106,14 @@ static __always_inline enum way way_of(struct __sk_buff *skb, const struct packe
 
 	switch (hook) {
 	case HOOK_LOCAL_EGRESS:
-		return local_way(skb, p, f, family);
+		if (f->flags & (FLOW_REMOTE | FLOW_REPLY))
+			return outward_way(skb, p, f, family, WAY_LOCAL);
+		return WAY_LOCAL;
 	case HOOK_UPLINK_INGRESS:
+		if (f->flags & FLOW_REMOTE)
+			return outward_way(skb, p, f, family, f->flags & FLOW_SNAT ? WAY_LOCAL : WAY_STACK);
 		if (f->flags & FLOW_SNAT)
-			return local_way(skb, p, f, family);
+			return WAY_LOCAL;
 		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
 			return WAY_STACK;
 		way = redirect_way(skb, p, f, family, INTERFACE_POD);

@@ -177,6 +177,9 @@ static __always_inline struct flow_usage *usage_of_flows(void)
 	return bpf_map_lookup_elem(&flow_usage, &zero);
 }
 
+#define UNANSWERED_UDP 30
+#define UNANSWERED_SYN 10
+
 /* Seconds for a last segment to be sent again. */
 #define LAST_SEGMENT 10
 
@@ -231,7 +234,11 @@ static __always_inline __u32 limit_when_established(int family, __u32 limit)
 	return fill >= 6 ? at_most(limit, limit_filling) : limit;
 }
 
-static __always_inline __u32 idle_limit(int family, const struct flow *f)
+/*
+ * `other`: the other half, if it is there. What was never answered is worth less: a UDP flow of which one half has had no
+ * packet (Linux' nf_conntrack_udp_timeout), a SYN alone (sent again it begins anew).
+ */
+static __always_inline __u32 idle_limit(int family, const struct flow *f, const struct flow *other)
 {
 	switch (f->state) {
 	case FLOW_ESTABLISHED:
@@ -242,7 +249,9 @@ static __always_inline __u32 idle_limit(int family, const struct flow *f)
 	case FLOW_RESET:
 		return limit_when_finished(family, f, limit_reset);
 	case FLOW_UDP:
-		return limit_udp;
+		return other && (!f->packets || !other->packets) ? at_most(limit_udp, UNANSWERED_UDP) : limit_udp;
+	case FLOW_SYN:
+		return at_most(limit_half_open, UNANSWERED_SYN);
 	default:
 		return limit_half_open;
 	}
@@ -273,7 +282,7 @@ static __always_inline struct flow *live_twin(enum table table, int family, cons
 	other = flow_lookup(table, family, twin);
 	if (!other || other->generation != f->generation)
 		return 0;
-	if (idle_seconds(f, other, now_seconds()) > idle_limit(family, f))
+	if (idle_seconds(f, other, now_seconds()) > idle_limit(family, f, other))
 		return 0;
 	return other;
 }

@@ -69,6 +69,8 @@ PINNED_MAP(datagrams, BPF_MAP_TYPE_LRU_HASH, DATAGRAMS, struct datagram_key, str
 PINNED_MAP(held_fragments, BPF_MAP_TYPE_LRU_HASH, HELD, struct held_key, struct held);
 PINNED_MAP(datagram_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct datagram);
 PINNED_MAP(held_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct held);
+/* Of the first fragment, while others are sent through the hook again: at an egress hook that runs in between. */
+PINNED_MAP(first_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct held);
 
 static __always_inline int read_piece(struct __sk_buff *skb, const struct packet *p, int family,
 				      struct datagram_key *key, struct piece *piece)
@@ -169,7 +171,7 @@ static __always_inline __u32 bounded(__u32 length)
 	return length + 1;
 }
 
-/* Keeps the fragment until its first comes. */
+/* Keeps the fragment until its first comes: VERDICT_HELD, FLOW_GOES_ON if it has come meanwhile, or a drop. */
 static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key *datagram, __u32 now)
 {
 	struct held_key key = {};
@@ -188,9 +190,16 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 
 		key.place = place;
 		old = bpf_map_lookup_elem(&held_fragments, &key);
-		if (old && now - old->seen <= FRAGMENT_SECONDS)
+		if (old && now - old->seen > FRAGMENT_SECONDS)
+			bpf_map_delete_elem(&held_fragments, &key);
+		/* Another CPU may keep another one: who is second takes the next place. */
+		if (bpf_map_update_elem(&held_fragments, &key, held, BPF_NOEXIST))
 			continue;
-		return bpf_map_update_elem(&held_fragments, &key, held, BPF_ANY) ? DROP_INTERNAL : VERDICT_HELD;
+		/* ... or the first has just passed there, and found nothing to release. */
+		if (!bpf_map_lookup_elem(&datagrams, datagram))
+			return VERDICT_HELD;
+		bpf_map_delete_elem(&held_fragments, &key);
+		return FLOW_GOES_ON;
 	}
 	return DROP_FRAGMENT;
 }
@@ -237,8 +246,15 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 			datagram = new_datagram(&key, sport, dport, now);
 		}
 	}
-	if (!datagram)
-		return is_gateways ? hold(skb, &key, now) : FLOW_IS_ABSENT;
+	if (!datagram) {
+		int verdict = is_gateways ? hold(skb, &key, now) : FLOW_IS_ABSENT;
+
+		if (verdict != FLOW_GOES_ON)
+			return verdict;
+		datagram = bpf_map_lookup_elem(&datagrams, &key);
+		if (!datagram)
+			return DROP_FRAGMENT;
+	}
 	if (mark_come(datagram, &piece))
 		return gateway && !is_gateways ? FLOW_IS_ABSENT : DROP_FRAGMENT;
 	set_ports(family, &p->tuple, datagram->sport, datagram->dport);
@@ -274,7 +290,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	__u32 zero = 0, length = skb->len, ifindex = skb->ifindex;
-	struct held *first = bpf_map_lookup_elem(&held_scratch, &zero);
+	struct held *first = bpf_map_lookup_elem(&first_scratch, &zero);
 	__u64 direction;
 	struct held_key key = {};
 	int changed = 0;

@@ -34,7 +34,7 @@ static __always_inline int is_icmp_error(const struct packet *p, int family)
 	       p->icmp_type == ICMP_PARAMETERPROB;
 }
 
-/* The quoted packet's tuple, turned round, into `key`. */
+/* The quoted packet's tuple, turned round, into `key`. Its source must be whom the error is sent to. */
 static __always_inline int read_quote4(struct __sk_buff *skb, const struct packet *p, struct tuple4 *key,
 				       struct quote *quote)
 {
@@ -57,7 +57,7 @@ static __always_inline int read_quote4(struct __sk_buff *skb, const struct packe
 	WORD(&key->protocol, 0) = 0;
 	key->protocol = ip.protocol;
 	quote->by_addressee = WORD(key->saddr, 0) == WORD(p->tuple.v4.saddr, 0);
-	return 0;
+	return WORD(key->daddr, 0) == WORD(p->tuple.v4.daddr, 0) ? 0 : -1;
 }
 
 static __always_inline int read_quote6(struct __sk_buff *skb, const struct packet *p, struct tuple6 *key,
@@ -72,6 +72,17 @@ static __always_inline int read_quote6(struct __sk_buff *skb, const struct packe
 		return -1;
 	quote->l4 = p->l4 + ICMP_HEADER + sizeof(ip);
 	quote->protocol = ip.nexthdr;
+	if (ip.nexthdr == IPPROTO_FRAGMENT) { /* of a first fragment the ports are there */
+		struct {
+			__u8 nexthdr, reserved;
+			__be16 offset;
+		} fragment;
+
+		if (bpf_skb_load_bytes(skb, quote->l4, &fragment, sizeof(fragment)) || (fragment.offset & bpf_htons(0xfff8)))
+			return -1;
+		quote->protocol = fragment.nexthdr;
+		quote->l4 += 8;
+	}
 	if (quote->l4 + sizeof(ports) > quote->end || bpf_skb_load_bytes(skb, quote->l4, ports, sizeof(ports)))
 		return -1;
 	copy_words(key->saddr, &ip.daddr, 4);
@@ -79,9 +90,9 @@ static __always_inline int read_quote6(struct __sk_buff *skb, const struct packe
 	key->sport = bpf_ntohs(ports[1]);
 	key->dport = bpf_ntohs(ports[0]);
 	WORD(&key->protocol, 0) = 0;
-	key->protocol = ip.nexthdr;
+	key->protocol = quote->protocol;
 	quote->by_addressee = equal_words(key->saddr, p->tuple.v6.saddr, 4);
-	return 0;
+	return equal_words(key->daddr, p->tuple.v6.daddr, 4) ? 0 : -1;
 }
 
 /* The two addresses at `at`; adds to `sum` what the new ones change. */

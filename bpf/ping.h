@@ -23,7 +23,7 @@ VERIFIED_ONCE int answer_echo(struct __sk_buff *skb, struct packet *p, int famil
 
 	if (!p)
 		return DROP_INTERNAL;
-	if (!may_reply())
+	if (!may_reply(BUDGET_REFUSALS))
 		return DROP_RATE_LIMITED;
 	if (data + ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) > end)
 		return DROP_MALFORMED;

@@ -28,14 +28,21 @@
 
 #define REPLY_TTL 64
 
+/* What each CPU has sent this second. Path MTU discovery has a budget of its own, which a flood cannot use up. */
+enum reply_budget {
+	BUDGET_REFUSALS,
+	BUDGET_TOO_BIG,
+	BUDGETS,
+};
+
 struct reply_rate {
 	__u32 second;
-	__u32 sent;
+	__u32 sent[BUDGETS];
 };
 
 PINNED_MAP(reply_rates, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct reply_rate);
 
-static __always_inline int may_reply(void)
+static __always_inline int may_reply(enum reply_budget budget)
 {
 	__u32 zero = 0, now = now_seconds();
 	struct reply_rate *rate = bpf_map_lookup_elem(&reply_rates, &zero);
@@ -44,9 +51,10 @@ static __always_inline int may_reply(void)
 		return 0;
 	if (rate->second != now) {
 		rate->second = now;
-		rate->sent = 0;
+		rate->sent[BUDGET_REFUSALS] = 0;
+		rate->sent[BUDGET_TOO_BIG] = 0;
 	}
-	return rate->sent++ < reply_rate_limit;
+	return rate->sent[budget]++ < reply_rate_limit;
 }
 
 /* Two bytes in front keep every word of the headers behind an Ethernet header aligned. */
@@ -279,7 +287,7 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 	if (p->l4 != ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) &&
 	    (p->protocol == IPPROTO_UDP || is_checksum_partial(skb, p->l4 + offsetof(struct tcphdr, check))))
 		return DROP_NO_FLOW;
-	if (!may_reply())
+	if (!may_reply(BUDGET_REFUSALS))
 		return DROP_RATE_LIMITED;
 	if (p->protocol == IPPROTO_TCP) {
 		failed = family == AF_INET ? reply_rst4(skb, p) : reply_rst6(skb, p);
@@ -305,7 +313,7 @@ VERIFIED_ONCE int say_too_big(struct __sk_buff *skb, struct packet *p, int famil
 
 	if (!p)
 		return DROP_INTERNAL;
-	if (!may_reply())
+	if (!may_reply(BUDGET_TOO_BIG))
 		return DROP_RATE_LIMITED;
 	failed = family == AF_INET ? reply_icmp4(skb, p, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu) :
 				     reply_icmp6(skb, p, ICMPV6_PKT_TOOBIG, 0, mtu);

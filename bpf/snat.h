@@ -44,6 +44,16 @@ static __always_inline int take_source(int family, struct flow *request, __u32 s
 	return 0;
 }
 
+/* Searches that found nothing, per CPU and second: a flood of new flows to a full range must not cost a CPU. */
+#define VAIN_SEARCHES 32
+
+struct vain_searches {
+	__u32 second;
+	__u32 count;
+};
+
+PINNED_MAP(vain_searches, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct vain_searches);
+
 struct port_search {
 	struct pair *pair;
 	enum table table;
@@ -86,7 +96,9 @@ static __always_inline int insert_snat(enum table table, int family, struct pair
 		.port_min = sources ? snat_port_min : GATEWAY_PORT_MIN,
 		.port = request->to_sport,
 	};
+	struct vain_searches *vain;
 	int error = -EEXIST;
+	__u32 zero = 0;
 
 	search.ports = (sources ? snat_port_max : GATEWAY_PORT_MAX) - search.port_min + 1;
 	request->flags |= FLOW_SNAT;
@@ -108,8 +120,20 @@ static __always_inline int insert_snat(enum table table, int family, struct pair
 	}
 	if (error != -EEXIST)
 		return error;
+	vain = bpf_map_lookup_elem(&vain_searches, &zero);
+	if (!vain)
+		return error;
+	if (vain->second != request->seen) {
+		vain->second = request->seen;
+		vain->count = 0;
+	}
+	if (vain->count >= VAIN_SEARCHES)
+		return error;
 	bpf_loop(SNAT_SEARCH, try_port, &search, 0);
-	return search.found ? insert_kept(table, family, pair) : error;
+	if (search.found)
+		return insert_kept(table, family, pair);
+	vain->count++;
+	return error;
 }
 
 #endif /* PENSTOCK_SNAT_H */

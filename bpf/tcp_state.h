@@ -52,11 +52,20 @@ static __always_inline void set_state(struct flow *f, struct flow *twin, __u8 st
 	twin->state = state;
 }
 
+/* Has the sender of a backend's RST seen the handshake? It acknowledges the SYN, or stands where its SYN-ACK did. */
+static __always_inline int may_refuse(const struct flow *reply, const struct flow *request, __u32 seq, __u32 ack)
+{
+	if (reply->state == FLOW_SYN)
+		return ack - (request->isn + 1) <= request->early;
+	return reply->state != FLOW_SYN_ACK || seq - reply->isn <= 1;
+}
+
 static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
 						     __u32 ack)
 {
 	if (tcp_flags & TCP_RST) {
-		set_state(f, twin, FLOW_RESET);
+		if (may_refuse(f, twin, seq, ack))
+			set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN)
@@ -94,7 +103,8 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 	if (is_first_syn(tcp_flags))
 		return seq == f->isn && (f->state == FLOW_SYN || f->state == FLOW_SYN_ACK) ? STEP_PASS : STEP_REOPEN;
 	if (tcp_flags & TCP_RST) {
-		set_state(f, twin, FLOW_RESET);
+		if (f->state >= FLOW_ADOPTED || seq - f->isn <= 1)
+			set_state(f, twin, FLOW_RESET);
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN)

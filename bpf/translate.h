@@ -51,7 +51,7 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	twin_key(family, &p->tuple, f, &pair->twin);
 	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
 	if (twin && twin->generation == f->generation) {
-		if (idle_seconds(f, twin, now_seconds()) <= limit_udp)
+		if (idle_seconds(f, twin, now_seconds()) <= idle_limit(family, f, twin))
 			return FLOW_GOES_ON;
 		pair_remove(TABLE_UDP, family, &p->tuple, &pair->twin, f->generation);
 		return FLOW_IS_ABSENT;

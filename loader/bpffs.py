@@ -24,7 +24,10 @@ def require(path: Path) -> None:
         there = there.parent
     if _magic(there) != _BPF_FS_MAGIC:
         mount = _USUAL if path.is_relative_to(_USUAL) else path
-        raise NoBpffs(f"{path} is not on a BPF filesystem: mount -t bpf bpf {mount}")
+        raise NoBpffs(
+            f"{path} is not on a BPF filesystem: mount -t bpf bpf {mount} (under `ip netns exec`, which mounts a /sys "
+            "of its own, it never is: use `nsenter --net=/run/netns/NAME`)"
+        )
 
 
 def make_directory(path: Path) -> None:

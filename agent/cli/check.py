@@ -7,7 +7,7 @@ backend that would be rejected), what a note. Rules: reads exactly as `run` read
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -17,7 +17,8 @@ from agent.cli.findings import findings
 from agent.pipeline import Wanted, wanted
 from agent.sources.folder_state import FolderState
 from agent.status import with_times
-from routes.objects import Object, ObjectKey
+from routes.gateways import CONTROLLER
+from routes.objects import Gateway, GatewayClass, L4Route, Object, ObjectKey
 from routes.plan import EndpointState
 
 
@@ -35,17 +36,44 @@ def check(folder: Path, strict: bool) -> None:
     objects: dict[ObjectKey, Object] = dict(update.upserts)
     result = wanted(objects, ())
     unknown, ignored = [x for x in update.notes if x.field], [x for x in update.notes if not x.field]
-    warnings = [*map(str, unknown), *_status_warnings(result), *_backend_warnings(result)]
+    warnings = [
+        *map(str, unknown),
+        *_loose_ends(objects),
+        *_status_warnings(result),
+        *_backend_warnings(result),
+    ]
     for error in update.errors:
         click.echo(f"error: {error}", err=True)
+    for name in sorted({x.origin for x in update.errors}):
+        click.echo(f"note: {name}: left out as a whole because of its errors", err=True)
+    for path in sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith(".")):
+        click.echo(f"note: {path}: a folder in the folder is not read", err=True)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     for note in ignored:
         click.echo(f"note: {note}", err=True)
     listeners = len(result.plan.listeners)
-    click.echo(f"{len(objects)} objects, {listeners} listeners, {len(update.errors)} errors, {len(warnings)} warnings")
+    click.echo(
+        f"{len(objects)} objects, {listeners} listeners, errors: {len(update.errors)}, warnings: {len(warnings)}"
+    )
     if update.errors or (strict and warnings):
         raise click.exceptions.Exit(Exit.FINDINGS)
+
+
+def _loose_ends(objects: Mapping[ObjectKey, Object]) -> Iterator[str]:
+    """References upwards that lead nowhere in this folder: the API leaves them alone, since others may own them."""
+    classes = {x.metadata.name: x for x in objects.values() if isinstance(x, GatewayClass)}
+    gateways = {(x.metadata.namespace, x.metadata.name) for x in objects.values() if isinstance(x, Gateway)}
+    for key, x in sorted(objects.items()):
+        if isinstance(x, Gateway) and x.spec.gateway_class_name not in classes:
+            yield f"Gateway {key}: there is no GatewayClass {x.spec.gateway_class_name} in this folder"
+        if isinstance(x, GatewayClass) and x.spec.controller_name != CONTROLLER:
+            yield f"GatewayClass {key}: its controllerName {x.spec.controller_name} is not ours ({CONTROLLER})"
+        if isinstance(x, L4Route):
+            for parent in x.spec.parent_refs:
+                where = (parent.namespace or x.metadata.namespace, parent.name)
+                if parent.kind == Gateway.KIND and where not in gateways:
+                    yield f"{key.kind} {key}: its parent, Gateway {'/'.join(where)}, is not in this folder"
 
 
 def _status_warnings(result: Wanted) -> Iterator[str]:
@@ -60,10 +88,19 @@ def _backend_warnings(result: Wanted) -> Iterator[str]:
         where = f"Gateway {listener.gateway} listener {listener.name}"
         if listener.route is None:
             yield f"{where}: no route is attached, every connection is rejected"
+        elif not any(x.weight for x in listener.backends):
+            yield f"{where}: every backendRef of {listener.route_kind} {listener.route} has weight 0, all is rejected"
         for ref in listener.backends:
             if ref.pool is None or ref.weight == 0:
                 continue  # said by the route's status; asked for
-            if not any(x.state is EndpointState.READY for x in result.endpoints.get(ref.pool, ())):
+            ready = {x.address.version for x in result.endpoints.get(ref.pool, ()) if x.state is EndpointState.READY}
+            if not ready:
                 yield f"{where}: backend {ref.name} has no ready endpoint, its share of connections is rejected"
+                continue
+            for version in sorted({x.version for x in listener.addresses} - ready):
+                yield (
+                    f"{where}: backend {ref.name} has no ready IPv{version} endpoint, its share of IPv{version} "
+                    "connections is rejected"
+                )
     for refused in result.refused:
         yield str(refused)

@@ -28,6 +28,8 @@ def as_cli_errors() -> Iterator[None]:
     """Turn what the data plane raises into one line per fault and an exit code; anything else is a defect."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # click's: who reads has enough, and that is no error
     except tuple(x for types, _ in _KINDS for x in types) as error:
         raise _of(error) from None
 

@@ -1,16 +1,20 @@
 """One agent per node.
 
-Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder, and another on the folder
-of the pins, for two agents may be told different run folders and still share the tables. The kernel lets go of them
-when the holder dies, however it dies, so there is no stale lock. The file may be removed by a holder only; who then
-gets the lock of the file that is gone notices and tries again.
+Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder; another on the folder of
+the pins, for two agents may be told different run folders and still share the tables; and a socket of an abstract name,
+which a network namespace has once, for with pins of their own they would still share its interfaces. The kernel lets go
+of all three when the holder dies, however it dies, so there is no stale lock. The file may be removed by a holder only;
+who then gets the lock of the file that is gone notices and tries again.
 Must never: be held over a fork, nor wait for the holder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
+import socket
 from pathlib import Path
 from types import TracebackType
 
@@ -18,12 +22,14 @@ from agent.dataplane.errors import AlreadyRunning
 from agent.run_dir import LOCK
 from agent.running import holder
 
+_NETWORK = "\0penstock-agent"  # unix(7): an abstract name
+
 
 class AgentLock:
     """Held from `take` until `release`, or the end of the process."""
 
-    def __init__(self, fds: list[int], path: Path) -> None:
-        self._fds = fds
+    def __init__(self, held: contextlib.ExitStack, path: Path) -> None:
+        self._held = held
         self._path = path
 
     @classmethod
@@ -33,24 +39,17 @@ class AgentLock:
         Raises AlreadyRunning naming the holder, OSError when `run_dir` cannot be written.
         """
         path = run_dir / LOCK
-        while True:
-            run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            _lock(fd, path)
-            if _is_at(fd, path):
-                break
-            os.close(fd)
-        fds = [fd]
-        try:
+        with contextlib.ExitStack() as held:
+            fd = _locked_file(path)
+            held.callback(os.close, fd)
             if pin_dir.is_dir():
-                fds.append(os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-                _lock(fds[1], pin_dir)
-        except AlreadyRunning:
-            os.close(fd)
-            raise
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
-        return cls(fds, path)
+                pins = os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                held.callback(os.close, pins)
+                _lock(pins, pin_dir)
+            _lock_network(held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
+            return cls(held.pop_all(), path)
 
     def discard(self) -> None:
         """Release, and leave no file behind; for `down`."""
@@ -59,8 +58,7 @@ class AgentLock:
 
     def release(self) -> None:
         """Let another agent in. Twice is once."""
-        while self._fds:
-            os.close(self._fds.pop())
+        self._held.close()
 
     def __enter__(self) -> AgentLock:
         return self
@@ -71,15 +69,38 @@ class AgentLock:
         self.release()
 
 
+def _locked_file(path: Path) -> int:
+    while True:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _lock(fd, path)
+            if _is_at(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
 def _lock(fd: int, path: Path) -> None:
-    """Raises AlreadyRunning, with `fd` closed."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pid = holder(path)
-        os.close(fd)
         raise AlreadyRunning(
             f"another agent (pid {pid or 'unknown'}) runs on this node and holds {path}; stop it first", pid
+        ) from None
+
+
+def _lock_network(held: socket.socket) -> None:
+    try:
+        held.bind(_NETWORK)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise AlreadyRunning(
+            "another agent runs in this network namespace, with folders of its own; stop it first", None
         ) from None
 
 

@@ -12,6 +12,7 @@ from .kernel import Checksums
 from .rig import Outcome, Rig, command
 from .story import REDIRECT_MARK, End
 from .wire import translated
+from .world import MACS
 
 
 def answered(rig: Rig, hook: int, packet: Packet | bytes, verdict: int, answer: Packet | bytes) -> Outcome:
@@ -66,9 +67,16 @@ class Way:
     hops: int = 0  # taken off TTL or hop limit
     dmac: str | None = None  # None: both MAC addresses as they were
     smac: str | None = None  # None: not looked at if `dmac` is given
+    or_asks: bool = False  # or both MAC addresses as they were, and the kernel fills them in
 
 
 STACK = Way()
+
+
+def out_to(mac: str) -> Way:
+    """Straight out of the uplink to the machine of that MAC address, one hop less to live. At first, and once a second,
+    the kernel is asked for it, and writes it itself."""
+    return Way(action=o.REDIRECT, mark=REDIRECT_MARK, hops=1, dmac=mac, smac=MACS["uplink"][0], or_asks=True)
 
 
 def carried(
@@ -87,6 +95,8 @@ def carried(
     outcome = rig.run(hook, frame, gso_size=gso_size, gso_segs=gso_segs)
     _expect(frame, outcome, verdict)
     macs = (way.dmac, way.smac or outcome.packet[6:12].hex(":")) if way.dmac else None
+    if way.or_asks and outcome.packet[:12] == frame[:12]:
+        macs = None
     expected = translated(frame, *ends, hops=way.hops, macs=macs)
     assert outcome.packet == expected, (
         f"{_said(frame, outcome)}: {command(outcome.packet)} instead of {command(expected)}"

@@ -205,7 +205,13 @@ def _quoted(frame: bytes, p: Parsed) -> Parsed | None:
         if len(ip) < 40 or ip[0] >> 4 != 6:
             return None
         source, destination, protocol, l4 = ip[8:24], ip[24:40], ip[6], 40
+        if protocol == FRAGMENT:
+            if len(ip) < 44 or int.from_bytes(ip[42:44]) & 0xFFF8:
+                return None
+            protocol, l4 = ip[40], 48
     if protocol not in (TCP, UDP) or len(ip) < l4 + 4:
+        return None
+    if source != p.destination:
         return None
     sport, dport = int.from_bytes(ip[l4 : l4 + 2]), int.from_bytes(ip[l4 + 2 : l4 + 4])
     return Parsed(p.net, destination, source, Kind.FLOW, protocol, p.l4, dport, sport)

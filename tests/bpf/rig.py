@@ -251,7 +251,7 @@ class Rig:
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
-        self.map("reply_rates").set(0, [{"second": 0, "sent": 0}] * possible_cpus())
+        self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())
         self._before = self._read_verdicts()
         self._zero = {name: dict(self.map(name).raw_items()) for name in self._zero}
         self.checksums = Checksums.NONE

@@ -28,10 +28,11 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, REJECTED, SERVED, UDP, Rig
+from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, REJECTED, SERVED, UDP, Rig, SkBuff
 from .story import CLIENT_PORT, End, between, ip
+from .taps import attached
 from .wire import ETH, layout, ones_sum, translated
-from .world import V4, V6, Net
+from .world import V4, V6, Net, World
 
 PIECE = 1200  # octets of a fragment, a multiple of 8
 HELD_AT_ONCE = 8
@@ -125,10 +126,10 @@ def test_under_our_own_address_both_ways(rig: Rig, net: Net, hook: int) -> None:
     far, near, there = (net.client, CLIENT_PORT), (net.gateway, HAIRPIN), (net.neighbour, BACKEND_PORT)
     seen = (net.gateway, CLIENT_PORT)
     whole = datagram(rig, hook, net, far, near)
-    for sent, due in zip(cut(whole), cut(translated(whole, seen, there)), strict=True):
+    for sent, due in zip(cut(whole), cut(translated(whole, seen, there, hops=1)), strict=True):
         assert run(rig, hook, sent, FORWARDED)[ETH:] == due[ETH:]
     whole = datagram(rig, hook, net, there, seen)
-    for sent, due in zip(cut(whole, 8), cut(translated(whole, near, far), 8), strict=True):
+    for sent, due in zip(cut(whole, 8), cut(translated(whole, near, far, hops=1), 8), strict=True):
         assert run(rig, hook, sent, REPLIED)[ETH:] == due[ETH:]
 
 
@@ -248,3 +249,19 @@ def test_a_listener_on_the_nodes_own_address_has_them_in_order_only(rig: Rig) ->
     for sent, due in zip(cut(whole), cut(translated(whole, far, pod)), strict=True):
         assert run(rig, UPLINK_INGRESS, sent, FORWARDED) == due
     assert rig.run(UPLINK_INGRESS, cut(whole, 8)[1]).verdict == NOT_OURS
+
+
+def test_early_fragments_that_pass_an_egress_hook_again(open_rig: OpenRig, net: Net, world: World) -> None:
+    """There the program runs anew while the first fragment is in hand, and keeps the duplicate of what it let pass."""
+    rig = open_rig()
+    client, near = (net.pod2, CLIENT_PORT), (net.gateway, SERVED)
+    whole = datagram(rig, LOCAL_EGRESS, net, client, near, octets=2000)
+    first, later = cut(whole)
+    expected = cut(translated(whole, (net.gateway, CLIENT_PORT), (net.pod, BACKEND_PORT)))[0]
+    with attached(world, rig.object, rig.pins):
+        rig.flood([(LOCAL_EGRESS, later), (LOCAL_EGRESS, later)])
+        assert rig.entries("held_fragments") == 2
+        context = bytes(SkBuff(ifindex=rig.device(LOCAL_EGRESS).ifindex))
+        passed_on = rig.object.program("local_egress").test_run(first, ctx=context)
+    assert passed_on.data == expected
+    rig.flood([])

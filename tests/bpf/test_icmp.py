@@ -25,6 +25,7 @@ from .objects import (
 )
 from .rig import BACKEND_PORT, HAIRPIN, SERVED, TCP, UDP, Rig, command
 from .story import CLIENT_PORT, between, ip
+from .test_fragments import cut
 from .wire import ETH, layout, translated, with_checksums
 from .world import V4, Net
 
@@ -49,11 +50,15 @@ SAID = tuple(ERRORS["ipv4"])
 
 
 def made(rig: Rig, hook: int, net: Net, said: str, *where: str, about: bytes, quoted: int) -> bytes:
-    """The error as a frame, every checksum right."""
-    type_, code, rest = ERRORS[net.name][said]
+    """The error about the frame, quoting so many octets of its transport part."""
     at = layout(about)
     assert at is not None
-    quote = about[ETH : min(at.l4 + quoted, at.end)]
+    return quoting(rig, hook, net, said, *where, quote=about[ETH : min(at.l4 + quoted, at.end)])
+
+
+def quoting(rig: Rig, hook: int, net: Net, said: str, *where: str, quote: bytes) -> bytes:
+    """The error as a frame, every checksum right. `where`: source, destination."""
+    type_, code, rest = ERRORS[net.name][said]
     packet = ip(net, *where, **({"proto": 1} if net is V4 else {"nh": 58}))
     return with_checksums(rig.frame(hook, packet / Raw(bytes([type_, code, 0, 0]) + rest + quote)))
 
@@ -141,17 +146,15 @@ def test_about_a_request_under_our_own_address(rig: Rig, net: Net, protocol: int
     far, seen, there = (net.client, CLIENT_PORT), (net.gateway, CLIENT_PORT), (net.neighbour, BACKEND_PORT)
     asks = rig.frame(UPLINK_INGRESS, between(net, protocol, far, (net.gateway, HAIRPIN), "S", seq=100))
     assert rig.run(UPLINK_INGRESS, asks).verdict == FORWARDED
-    penstock0 = rig.device(LOCAL_EGRESS).mac
     for hook in (UPLINK_INGRESS, LOCAL_EGRESS):
         about = translated(asks, seen, there)
         router = ROUTER[net.name]
         sent = made(rig, hook, net, said, router, net.gateway, about=about, quoted=8)
         expected = bytearray(made(rig, hook, net, said, router, net.client, about=asks, quoted=8))
-        if hook == UPLINK_INGRESS:
-            expected[:6] = bytes.fromhex(penstock0.replace(":", ""))
+        expected[ETH + (8 if net is V4 else 7)] -= 1
         outcome = rig.run(hook, sent)
         assert (outcome.verdict, outcome.action) == (RELATED, REDIRECT)
-        assert outcome.packet[:6] + outcome.packet[12:] == bytes(expected[:6] + expected[12:])
+        assert outcome.packet[12:] == with_checksums(bytes(expected))[12:]
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
@@ -172,6 +175,26 @@ def test_past_the_stack(open_rig: OpenRig, net: Net, protocol: int) -> None:
     less = bytearray(expected)
     less[hops] -= 1
     assert outcome.packet[ETH:] == with_checksums(bytes(less))[ETH:]
+
+
+def test_about_a_fragment(rig: Rig, net: Net) -> None:
+    """A router that cannot pass it quotes the first one, which has the ports (IPv6: behind a fragment header)."""
+    far, near, pod = (net.client, CLIENT_PORT), (net.gateway, SERVED), (net.pod, BACKEND_PORT)
+    asks = rig.frame(UPLINK_INGRESS, between(net, UDP, far, near))
+    assert rig.run(UPLINK_INGRESS, asks).verdict == FORWARDED
+    whole = rig.frame(UPLINK_EGRESS, between(net, UDP, pod, far, data=bytes(3000)))
+    first, sent = cut(whole)[0], cut(translated(whole, near, far))[0]
+    router = ROUTER[net.name]
+    asked = quoting(rig, UPLINK_INGRESS, net, "too big", router, net.gateway, quote=sent[ETH : ETH + 300])
+    expected = quoting(rig, UPLINK_INGRESS, net, "too big", router, net.pod, quote=first[ETH : ETH + 300])
+    related(rig, UPLINK_INGRESS, asked, expected)
+
+
+def test_to_somebody_else_than_who_sent_what_it_quotes(rig: Rig, net: Net) -> None:
+    told = talk(rig, net, TCP)
+    for address in (net.pod2, net.node):
+        sent = made(rig, UPLINK_INGRESS, net, "too big", net.client, address, about=told.replied, quoted=8)
+        passed(rig, UPLINK_INGRESS, sent)
 
 
 @pytest.mark.parametrize("hook", [UPLINK_INGRESS, LOCAL_EGRESS])

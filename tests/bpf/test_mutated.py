@@ -227,11 +227,12 @@ def test_every_verdict_is_allowed_and_every_checksum_right(open_rig: OpenRig, ne
     assert not missed, f"the packets are too tame: none became {missed}"
 
 
-# By settings (rates, room), by a mark, by a defect, or by ports that are all taken.
+# By settings (rates, room), by a mark, by a size, by a defect, or by ports that are all taken.
 _NOT_REACHED = {
     "VERDICT_COUNT",
     "VERDICT_REDIRECTED",
     "VERDICT_REFUSED_FULL",
+    "VERDICT_TOO_BIG",
     "VERDICT_REFUSED_COLLISION",
     "DROP_FLOW_COLLISION",
     "DROP_RATE_LIMITED",

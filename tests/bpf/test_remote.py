@@ -12,7 +12,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from .conftest import OpenRig
-from .exchange import STACK, Way, answered, carried
+from .exchange import Way, answered, carried, out_to
 from .objects import (
     CLOSED,
     FLOW_BACKEND_FIRST,
@@ -30,13 +30,14 @@ from .objects import (
 from .rig import BACKEND_PORT, FAR, TCP, UDP, Json, Rig, address, interface, now
 from .story import End, between, ip
 from .wire import with_checksums
-from .world import V4, Net
+from .world import CLIENT_MAC, ROUTER_MAC, V4, Net
 
 PORTS = range(10_000, 30_000)
 IN_RANGE, OUT_OF_RANGE = 20_000, 40_000
 SECOND = {"ipv4": "10.231.0.2", "ipv6": "fd00:231::2"}
 PENSTOCK0 = "02:00:00:00:02:01"
-BY_LOCAL = {UPLINK_INGRESS: Way(action=REDIRECT, dmac=PENSTOCK0), LOCAL_EGRESS: Way(action=REDIRECT)}
+OUT, BACK = out_to(ROUTER_MAC), out_to(CLIENT_MAC)
+BACK_INTO_THE_NODE = Way(action=REDIRECT, dmac=PENSTOCK0)
 
 
 def lend(rig: Rig, net: Net, sources: Sequence[str]) -> None:
@@ -79,22 +80,23 @@ def begin(rig: Rig, net: Net, client: End, *, protocol: int = TCP, hook: int = U
 @pytest.mark.parametrize(("hook", "who"), [(UPLINK_INGRESS, "client"), (LOCAL_EGRESS, "pod2"), (LOCAL_EGRESS, "node")])
 def test_the_backend_sees_the_node_both_ways(lent: Rig, net: Net, hook: int, who: str, protocol: int) -> None:
     client, gateway, backend = (getattr(net, who), IN_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
-    seen, way = (net.node, IN_RANGE), BY_LOCAL[hook]
-    carried(lent, hook, between(net, protocol, client, gateway, "S", seq=100), FORWARDED, (seen, backend), way=way)
+    seen = (net.node, IN_RANGE)
+    back = BACK if who == "client" else BACK_INTO_THE_NODE
+    carried(lent, hook, between(net, protocol, client, gateway, "S", seq=100), FORWARDED, (seen, backend), way=OUT)
     answers = between(net, protocol, backend, seen, "SA", seq=500, ack=101)
-    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=back)
     goes_on = between(net, protocol, client, gateway, "A", seq=101, ack=501)
-    carried(lent, hook, goes_on, FORWARDED, (seen, backend), way=way)
-    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+    carried(lent, hook, goes_on, FORWARDED, (seen, backend), way=OUT)
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=back)
 
 
 def test_a_listener_on_the_nodes_own_address_reaches_them_too(lent: Rig, net: Net) -> None:
     client, gateway = (net.client, IN_RANGE), (net.node, FAR)
     seen, backend = (net.node, IN_RANGE), (net.far, BACKEND_PORT)
     asks = between(net, TCP, client, gateway, "S", seq=100)
-    carried(lent, UPLINK_INGRESS, asks, FORWARDED, (seen, backend), way=BY_LOCAL[UPLINK_INGRESS])
+    carried(lent, UPLINK_INGRESS, asks, FORWARDED, (seen, backend), way=OUT)
     answers = between(net, TCP, backend, seen, "SA", seq=500, ack=101)
-    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BY_LOCAL[UPLINK_INGRESS])
+    carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BACK)
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
@@ -114,7 +116,7 @@ def test_several_addresses_are_used(lent: Rig, net: Net) -> None:
 
 
 def test_where_the_operator_says_so_the_backend_sees_the_client(open_rig: OpenRig, net: Net) -> None:
-    """Its reply comes in by an uplink and goes up the stack."""
+    """Its reply comes in by an uplink, and goes out by the client's."""
     lent = open_rig(has_symmetric=1)
     lend(lent, net, [net.node])
     client, gateway, backend = (net.client, OUT_OF_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
@@ -124,11 +126,11 @@ def test_where_the_operator_says_so_the_backend_sees_the_client(open_rig: OpenRi
     lent.map("symmetric").set(key, 1)
     try:
         asks = between(net, TCP, client, gateway, "S", seq=100)
-        carried(lent, UPLINK_INGRESS, asks, FORWARDED, (client, backend), way=STACK)
+        carried(lent, UPLINK_INGRESS, asks, FORWARDED, (client, backend), way=OUT)
         answers = between(net, TCP, backend, client, "SA", seq=500, ack=101)
-        carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=STACK)
+        carried(lent, UPLINK_INGRESS, answers, REPLIED, (gateway, client), way=BACK)
         goes_on = between(net, TCP, client, gateway, "A", seq=101, ack=501)
-        carried(lent, UPLINK_INGRESS, goes_on, FORWARDED, (client, backend), way=STACK)
+        carried(lent, UPLINK_INGRESS, goes_on, FORWARDED, (client, backend), way=OUT)
     finally:
         lent.map("symmetric").delete(key)
         lend(lent, net, [])
@@ -234,4 +236,4 @@ def test_what_may_be_cut_is_left_to_the_stack(lent: Rig) -> None:
     lend(lent, V4, [V4.node])
     begin(lent, V4, client, protocol=UDP)
     sent = between(V4, UDP, client, (V4.gateway, FAR), data=bytes(1500))
-    carried(lent, UPLINK_INGRESS, sent, FORWARDED, (seen, backend), way=BY_LOCAL[UPLINK_INGRESS])
+    carried(lent, UPLINK_INGRESS, sent, FORWARDED, (seen, backend), way=BACK_INTO_THE_NODE)

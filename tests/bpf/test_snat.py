@@ -7,7 +7,7 @@ from scapy.layers.inet import TCP as TCPHeader
 from scapy.layers.l2 import Ether
 
 from .conftest import OpenRig
-from .exchange import Way, answered, carried, dropped
+from .exchange import Way, answered, carried, dropped, out_to
 from .kernel import Checksums
 from .objects import (
     ESTABLISHED,
@@ -26,7 +26,7 @@ from .objects import (
 )
 from .rig import BACKEND_PORT, HAIRPIN, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig, now
 from .story import CLIENT_PORT, between, ip
-from .world import V4, Net
+from .world import CLIENT_MAC, NEIGHBOUR_MAC, V4, Net
 
 # Rewritten packets enter the stack through the gateway's own interface, where the gateway's address is no martian.
 BY_LOCAL = Way(action=REDIRECT)
@@ -141,7 +141,7 @@ def test_one_client_port_to_two_listeners_with_one_backend(rig: Rig, net: Net, p
         way=BY_LOCAL_FROM_UPLINK,
     )
     answers = between(net, protocol, (net.pod, BACKEND_PORT), (net.gateway, CLIENT_PORT), "SA", seq=500, ack=1)
-    carried(rig, LOCAL_EGRESS, answers, REPLIED, ((net.gateway, SPLIT), far), way=BY_LOCAL)
+    carried(rig, LOCAL_EGRESS, answers, REPLIED, ((net.gateway, SPLIT), far), way=out_to(CLIENT_MAC))
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
@@ -168,12 +168,12 @@ def test_a_backend_on_the_clients_side_sees_the_gateway_and_its_replies_come_in(
 ) -> None:
     far, seen, backend = (net.client, CLIENT_PORT), (net.gateway, CLIENT_PORT), (net.neighbour, BACKEND_PORT)
     asks = between(net, protocol, (net.client, CLIENT_PORT), (net.gateway, HAIRPIN), "S", seq=100)
-    carried(rig, UPLINK_INGRESS, asks, FORWARDED, (seen, backend), way=BY_LOCAL_FROM_UPLINK)
+    carried(rig, UPLINK_INGRESS, asks, FORWARDED, (seen, backend), way=out_to(NEIGHBOUR_MAC))
     answers = between(net, protocol, (net.neighbour, BACKEND_PORT), (net.gateway, CLIENT_PORT), "SA", seq=500, ack=101)
-    carried(rig, UPLINK_INGRESS, answers, REPLIED, ((net.gateway, HAIRPIN), far), way=BY_LOCAL_FROM_UPLINK)
+    carried(rig, UPLINK_INGRESS, answers, REPLIED, ((net.gateway, HAIRPIN), far), way=out_to(CLIENT_MAC))
     goes_on = between(net, protocol, (net.client, CLIENT_PORT), (net.gateway, HAIRPIN), "A", seq=101, ack=501)
-    carried(rig, UPLINK_INGRESS, goes_on, FORWARDED, (seen, backend), way=BY_LOCAL_FROM_UPLINK)
-    carried(rig, UPLINK_INGRESS, answers, REPLIED, ((net.gateway, HAIRPIN), far), way=BY_LOCAL_FROM_UPLINK)
+    carried(rig, UPLINK_INGRESS, goes_on, FORWARDED, (seen, backend), way=out_to(NEIGHBOUR_MAC))
+    carried(rig, UPLINK_INGRESS, answers, REPLIED, ((net.gateway, HAIRPIN), far), way=out_to(CLIENT_MAC))
 
 
 def test_the_late_syn_ack_of_a_forgotten_handshake_is_dropped(rig: Rig, net: Net) -> None:

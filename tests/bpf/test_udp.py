@@ -24,7 +24,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
             (client(data=b"1"), FORWARDED, UDP_FLOW),
             (repool(1),),
             (client(data=b"2"), FORWARDED, UDP_FLOW),
-            (wait(110),),
+            (wait(25),),
             (client(data=b"3"), FORWARDED, UDP_FLOW),
             (backend(data=b"4"), REPLIED, UDP_FLOW),
         ),
@@ -33,7 +33,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
     "one direction alone keeps it alive": (
         (
             (client(data=b"1"), FORWARDED, UDP_FLOW),
-            (wait(100),),
+            (wait(25),),
             (backend(data=b"2"), REPLIED, UDP_FLOW),
             (wait(100),),
             (backend(data=b"3"), REPLIED, UDP_FLOW),
@@ -41,6 +41,15 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
             (client(data=b"4"), FORWARDED, UDP_FLOW),
         ),
         After(connections=1, udp=1),
+    ),
+    "never answered: forgotten after half a minute": (
+        (
+            (client(data=b"1"), FORWARDED, UDP_FLOW),
+            (repool(1),),
+            (wait(32),),
+            (client(data=b"2", to=1), FORWARDED, UDP_FLOW),
+        ),
+        After(connections=2, udp=1),
     ),
     "idle for two minutes: the next datagram chooses again": (
         (

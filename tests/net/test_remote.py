@@ -11,7 +11,7 @@ import pytest
 from lab.gateway import Gateway
 from lab.manifests import Listener, Pod, World, write
 from lab.netns import Namespace
-from lab.process import Argument
+from lab.process import Argument, run
 from lab.servers.witness import PORT, STREAM_PORT, witness_in
 from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses
 from lab.traffic.ask import ask, associate, connect, outcomes
@@ -100,6 +100,45 @@ def test_many_flows(remote_gateway: tuple[Gateway, str], family: int, protocol: 
     gateway, _ = remote_gateway
     for namespace in (gateway.lab.client, gateway.lab.node):
         assert outcomes(namespace, GATEWAY[family], PORT, protocol, 300) == {"remote": 300}
+
+
+# As kube-proxy's and many a firewall's: what connection tracking does not understand is dropped.
+CAREFUL = """
+table inet careful {
+    chain forward {
+        type filter hook forward priority filter; policy drop
+        ct state invalid drop
+        ct state established,related accept
+        ip daddr { 10.200.0.0/24, 10.201.0.0/24 } ct state new accept
+        ip6 daddr { fd00:200::/64, fd00:201::/64 } ct state new accept
+    }
+    chain input { type filter hook input priority filter; ct state invalid drop; }
+    chain output { type filter hook output priority filter; ct state invalid drop; }
+}
+"""
+
+
+@pytest.fixture
+def firewall(remote_gateway: tuple[Gateway, str]) -> Iterator[None]:
+    """The node drops what its connection tracking does not understand."""
+    node = remote_gateway[0].lab.node
+    run("nft", "-f", "-", namespace=node.path, stdin=CAREFUL)
+    yield
+    node.run("nft", "delete", "table", "inet", "careful")
+
+
+@pytest.mark.parametrize("who", ["client", "node", "pod"])
+def test_connection_tracking_is_not_confused(
+    remote_gateway: tuple[Gateway, str], firewall: None, who: str, family: int
+) -> None:
+    gateway, _ = remote_gateway
+    lab = gateway.lab
+    namespace = {"client": lab.client, "node": lab.node, "pod": lab.backends["c"]}[who]
+    for protocol in ("TCP", "UDP"):
+        assert outcomes(namespace, GATEWAY[family], PORT, protocol, 30) == {"remote": 30}
+    with Transfer(namespace, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
+        transfer.until_moved(5_000_000)
+        assert transfer.finish().whole
 
 
 def test_long_streams_arrive_whole_both_ways(remote_gateway: tuple[Gateway, str], family: int) -> None:

@@ -38,7 +38,13 @@ def check(folder: Path, *options: str) -> Result:
             ],
         ),
         (
-            (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1", "127.0.0.1")),
+            (
+                GATEWAY,
+                route(a=1),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1", "127.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
+            ),
             ["warning: default/a:80/TCP: endpoint 127.0.0.1 port 8080 is refused: "],
         ),
         (
@@ -47,6 +53,7 @@ def check(folder: Path, *options: str) -> Result:
                 route(a=1),
                 service("a"),
                 endpoint_slice("a", "10.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
             ),
             ["warning: Gateway default/edge listener no: Accepted=False (UnsupportedProtocol): "],
         ),
@@ -60,8 +67,51 @@ def check(folder: Path, *options: str) -> Result:
             ),
             ["warning: {folder}/all.yaml:13: Gateway edge: spec.listeners[0].hostnam: is no field of this kind"],
         ),
+        (
+            (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1")),
+            ["warning: Gateway default/edge listener web: backend default/a:80 has no ready IPv6 endpoint"],
+        ),
+        (
+            (GATEWAY, route(a=0), service("a")),
+            ["warning: Gateway default/edge listener web: every backendRef of TCPRoute default/web has weight 0"],
+        ),
+        (
+            (GATEWAY, route(a=1).replace("edge", "egde"), service("a")),
+            [
+                "warning: TCPRoute default/web: its parent, Gateway default/egde, is not in this folder",
+                "warning: Gateway default/edge listener web: no route is attached",
+            ],
+        ),
+        (
+            (GATEWAY.replace("gatewayClassName: penstock", "gatewayClassName: penstok"),),
+            [
+                "warning: Gateway default/edge: there is no GatewayClass penstok in this folder",
+                "warning: nothing is served",
+            ],
+        ),
+        (
+            (GATEWAY.replace("penstock.dev/gateway", "penstock.dev/gate"),),
+            [
+                "warning: GatewayClass penstock: its controllerName penstock.dev/gate is not ours",
+                "warning: nothing is served",
+            ],
+        ),
     ],
-    ids=["good", "nothing", "no route", "no Service", "no endpoint", "refused endpoint", "listener", "misspelt"],
+    ids=[
+        "good",
+        "nothing",
+        "no route",
+        "no Service",
+        "no endpoint",
+        "refused endpoint",
+        "listener",
+        "misspelt",
+        "one family",
+        "no weight",
+        "no parent",
+        "no class",
+        "not our class",
+    ],
 )
 def test_warnings(tmp_path: Path, manifests: tuple[str, ...], lines: list[str]) -> None:
     (tmp_path / "all.yaml").write_text(text(*manifests))
@@ -85,7 +135,7 @@ def test_errors_name_file_line_object_and_field(tmp_path: Path) -> None:
     assert lines[1].startswith(f"error: {tmp_path}/b.yaml:2: while parsing")
     assert lines[-1].startswith(f"note: {tmp_path}/c.yaml:1: Deployment")
     assert result.exit_code == 1
-    assert result.stdout == "0 objects, 0 listeners, 2 errors, 1 warnings\n"
+    assert result.stdout == "0 objects, 0 listeners, errors: 2, warnings: 1\n"
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_command_line(tmp_path: Path) -> None:

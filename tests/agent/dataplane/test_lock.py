@@ -59,5 +59,6 @@ def test_two_run_folders_share_the_pins(tmp_path: Path) -> None:
     with AgentLock.take(tmp_path / "one", pins):
         with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}.*{pins}"):
             AgentLock.take(tmp_path / "two", pins)
-        AgentLock.take(tmp_path / "two", tmp_path / "other pins").release()
+        with pytest.raises(AlreadyRunning, match="in this network namespace, with folders of its own"):
+            AgentLock.take(tmp_path / "two", tmp_path / "other pins")
     AgentLock.take(tmp_path / "two", pins).release()
