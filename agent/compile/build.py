@@ -84,6 +84,8 @@ def _built(
     kept: MapImage,
 ) -> MapImage:
     """`listeners` are compiled; `kept` has what belongs to the plan's other listeners."""
+    from agent.compile.fill import slots  # noqa: PLC0415 - it says why
+
     shared = {
         pool_id: (x, pools.shares(x.listener, version, endpoints))
         for x in listeners
@@ -108,7 +110,7 @@ def _built(
         numbers = [[ids[_identity(x, share, endpoint)] for endpoint in share.endpoints] for share in shares]
         recipe = tuple(pools.recipe_part(*pair) for pair in zip(shares, numbers, strict=True))
         known = previous.recipes.get(pool_id) == recipe
-        filled[pool_id] = previous.pools[pool_id] if known else pools.slots(recipe)
+        filled[pool_id] = previous.pools[pool_id] if known else slots(recipe)
         recipes[pool_id] = recipe
         rejected[pool_id] = pools.rejected(shares)
         for share, own in zip(shares, numbers, strict=True):

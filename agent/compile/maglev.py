@@ -1,140 +1,130 @@
 """Which slot of a pool goes to whom: weights between backendRefs, then evenness between endpoints.
 
-Decides the two levels of a pool's table. Both rest on Maglev's permutations (Eisenbud et al., NSDI 2016, 3.4): a
-name is hashed to an offset and a skip, and so prefers the slots in the order offset, offset + skip, ... modulo the
-prime number of slots.
-  - Level 1, `shares` and `place`: each backendRef gets its share of the slots within one slot, and at least one if
-    its weight is not 0. The refs take turns, a ref of twice the weight twice as often, each taking the free slot
-    that it prefers most. A change of weights moves hardly more slots than the weights say.
-  - Level 2, `quotas` and `spread`: the slots of one ref go to its endpoints, evenly within one slot. A slot goes to
-    the endpoint in whose permutation it comes earliest; where an endpoint has more than its quota, the slots that it
-    prefers least move on to the best endpoint that has room. Removing one of N endpoints moves about 0.1 % of the
-    other endpoints' slots for N = 3, 1.2 % for 10, 1.1 % for 50, 1.5 % for 100 (4093 slots), that is less than 2/N
-    for N up to 100. Plain Maglev, whose turns all shift when one endpoint goes, moves 3.1 % for N = 100.
-Rules: names are hashed, never ids or positions; ties fall to the name that sorts first, so callers sort. Integers
-and correctly rounded divisions only: every node must build the same table. Must never know what the names stand for.
+Decides the two levels of a pool's table, `place` for the backendRefs and `spread` for the endpoints of one ref, and the
+rule that both follow:
+  - A name prefers the slots in an order of its own, which is Maglev's permutation (Eisenbud et al., NSDI 2016, 3.4): it
+    is hashed to an offset and a skip, the order is offset, offset + skip, ... modulo the prime number of slots.
+  - A slot goes to the name that is nearest to it. The distance is the logarithm of a time less that of a weight; the
+    time is when the so-manieth of as many random arrivals as there are slots is expected, by the slot's rank in the
+    name's order. So a name is nearest to about as many slots as its weight says: rendezvous hashing with weights.
+  - Quotas (quota.py) are exact. A name that is nearest to more slots than its quota gives up those that another is
+    nearly as near to. Of these slots and the names that have room, the nearest pair comes together first.
+So hardly more moves than must. Weights: between two refs exactly the slots that the shares say, among more about what
+rendezvous hashing moves. Removing one of N endpoints moves about 0.1 % of the other endpoints' slots for N = 3, 0.7 %
+for 10, 1.3 % for 50, 1.5 % for 100 (4093 slots), that is less than 2/N for N up to 100. Plain Maglev, whose turns all
+shift when one endpoint goes, moves 3.1 % for N = 100.
+Rules: names are hashed, never ids or positions; ties fall to the name that sorts first, so callers sort. Integers only,
+logarithms too: every node must build the same table. Must never know what the names stand for.
 """
 
 from __future__ import annotations
 
-import heapq
-from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import blake2b
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.compile import quota
+
+Slots: TypeAlias = NDArray[np.uint32]
+"""Numbers of slots."""
+Owners: TypeAlias = NDArray[np.int32]
+"""Of each slot, the number of the name that has it."""
+
+# How far a name is from a slot is an i32: the distance, from -4 to 24 as a fixed-point number, then the name's number.
+_NAME_BITS: Final = 12
+_FRACTION_BITS: Final = 14
+_NAME: Final = (1 << _NAME_BITS) - 1
 
 
-def shares(weights: Sequence[int], slots: int) -> list[int]:
-    """Slots of each weight: largest remainder, at least one slot for a weight that is not 0; all 0 if all weights are.
-
-    Within one slot of weight * slots / sum, except that the largest give way where others would have none.
-    """
-    total = sum(weights)
-    if total == 0:
-        return [0] * len(weights)
-    counts = [weight * slots // total for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: -(weights[i] * slots % total))
-    for i in by_remainder[: slots - sum(counts)]:
-        counts[i] += 1
-    for i, weight in enumerate(weights):
-        if weight and not counts[i]:
-            most = max(
-                (j for j in range(len(counts)) if counts[j] > 1), key=lambda j: counts[j] * total - weights[j] * slots
-            )
-            counts[most] -= 1
-            counts[i] = 1
-    return counts
-
-
-@lru_cache(maxsize=128)
-def place(names: tuple[str, ...], counts: tuple[int, ...]) -> bytes:
-    """Level 1: the number of the name (at most 256) that has each slot; the counts add up to the slots, a prime."""
+def place(names: Sequence[str], counts: Sequence[int]) -> Owners:
+    """Level 1: who has each slot. The counts, none of them 0, add up to the slots, a prime."""
     slots = sum(counts)
-    wanted = [_permutation(name, slots) for name in names]
-    cursors = [offset for offset, _ in wanted]
-    owners = [-1] * slots
-    for i in _turns(counts):
-        slot, skip = cursors[i], wanted[i][1]
-        while owners[slot] >= 0:
-            slot = (slot + skip) % slots
-        owners[slot] = i
-        cursors[i] = (slot + skip) % slots
-    return bytes(owners)
+    weights = [_logarithms(slots)[count] for count in counts]
+    return _owners(names, weights, counts, np.arange(slots, dtype=np.uint32), slots)
 
 
-@lru_cache(maxsize=32)
-def _turns(counts: tuple[int, ...]) -> bytes:
-    """Whose turn it is, evenly mixed: of c turns the j-th comes at (j + 1/2) / c of the way."""
-    order = sorted(((2 * turn + 1) / (2 * count), i) for i, count in enumerate(counts) for turn in range(count))
-    return bytes(i for _, i in order)
+def spread(names: Sequence[str], chosen: Slots, slots: int) -> Owners:
+    """Level 2: who has each of the chosen slots (of a table with this many, a prime). At most 4,096 names."""
+    return _owners(names, [0] * len(names), quota.even(names, len(chosen)), chosen, slots)
 
 
-def quotas(names: Sequence[str], count: int) -> list[int]:
-    """How many of `count` slots each name gets: even within one, the names' hashes decide who gets one more."""
-    each, over = divmod(count, len(names))
-    found = [each] * len(names)
-    if over:
-        for i in sorted(range(len(names)), key=lambda i: _hash(names[i], b"quota"))[:over]:
-            found[i] += 1
-    return found
-
-
-def spread(names: Sequence[str], chosen: Sequence[int], slots: int) -> list[int]:
-    """Level 2: the number of the name that has each of the chosen slots (of a table with this many, a prime)."""
+def _owners(names: Sequence[str], weights: Sequence[int], counts: Sequence[int], chosen: Slots, slots: int) -> Owners:
+    """Who has each of the chosen slots; `weights` as `_logarithms` gives them."""
     if len(names) == 1:
-        return [0] * len(chosen)
-    room = quotas(names, len(chosen))
-    ranks = [_ranks(name, chosen, slots) for name in names]
-    owners: list[int] = []
-    firsts: list[int] = []
-    for row in zip(*ranks, strict=True):
-        first = min(row)
-        firsts.append(first)
-        owners.append(row.index(first))
-    homeless: list[int] = []
-    for slot in sorted(range(len(chosen)), key=firsts.__getitem__):
-        owner = owners[slot]
-        if room[owner]:
-            room[owner] -= 1
-        else:
-            homeless.append(slot)
-    _rehouse(homeless, owners, room, ranks)
+        return np.zeros(len(chosen), np.int32)
+    rows = []
+    for number, (name, weight) in enumerate(zip(names, weights, strict=True)):
+        row = _distances(slots).take(_ranks(name, chosen, slots))
+        row += number - weight
+        rows.append(row)
+    first, second = np.minimum(rows[0], rows[1]), np.maximum(rows[0], rows[1])
+    for row in rows[2:]:
+        np.minimum(second, np.maximum(first, row), out=second)
+        np.minimum(first, row, out=first)
+    owners = first & _NAME
+    room = (np.array(counts) - np.bincount(owners, minlength=len(names))).tolist()
+    regrets = second - first
+    homeless = [_given_up(owners == i, regrets, -left) for i, left in enumerate(room) if left < 0]
+    if homeless:
+        _rehouse(np.sort(np.concatenate(homeless)), rows, room, owners)
     return owners
 
 
-def _rehouse(homeless: Sequence[int], owners: list[int], room: list[int], ranks: Sequence[Sequence[int]]) -> None:
-    """Homeless slots go where there is room: of all pairs, the one with the smallest rank first."""
-    open_ = [i for i, left in enumerate(room) if left]
-
-    def best(slot: int) -> tuple[int, int, int]:
-        rank, owner = min((ranks[i][slot], i) for i in open_)
-        return rank, slot, owner
-
-    queue = [best(slot) for slot in homeless]
-    heapq.heapify(queue)
-    while queue:
-        _, slot, owner = queue[0]
-        if not room[owner]:
-            heapq.heapreplace(queue, best(slot))
-            continue
-        heapq.heappop(queue)
-        owners[slot] = owner
-        room[owner] -= 1
-        if not room[owner]:
-            open_.remove(owner)
+def _given_up(own: NDArray[np.bool_], regrets: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Of the own slots those, so many, that are regretted least; of equal ones the first."""
+    mine = np.flatnonzero(own)
+    order = (regrets[mine].astype(np.int64) << 32) + mine  # no two are equal, so every way of sorting comes to the same
+    return np.partition(order, count - 1)[:count] & 0xFFFFFFFF
 
 
-def _ranks(name: str, chosen: Sequence[int], slots: int) -> array[int]:
+def _rehouse(
+    homeless: NDArray[np.int64], rows: Sequence[NDArray[np.int32]], room: Sequence[int], owners: Owners
+) -> None:
+    """Homeless slots go where there is room: of all pairs, the nearest first."""
+    open_ = [i for i, left in enumerate(room) if left > 0]
+    left = [room[i] for i in open_]
+    pairs = np.concatenate([rows[i][homeless] for i in open_]).argsort(kind="stable")
+    waiting = set(range(len(homeless)))
+    for pair in pairs.tolist():
+        owner, slot = divmod(pair, len(homeless))
+        if left[owner] and slot in waiting:
+            left[owner] -= 1
+            waiting.remove(slot)
+            owners[homeless[slot]] = open_[owner]
+            if not waiting:
+                return
+
+
+def _ranks(name: str, chosen: Slots, slots: int) -> NDArray[np.uint32]:
     """For each chosen slot its place in the name's permutation: (slot - offset) / skip in the field of `slots`."""
-    offset, skip = _permutation(name, slots)
-    inverse = pow(skip, -1, slots)
-    shift = -offset * inverse
-    return array("H", [(slot * inverse + shift) % slots for slot in chosen])
+    inverse = pow(quota.hashed(name, b"skip") % (slots - 1) + 1, -1, slots)
+    ranks = chosen * inverse
+    ranks += -quota.hashed(name, b"offset") * inverse % slots
+    ranks -= ranks // slots * slots  # numpy's % is slow
+    return ranks
 
 
-def _permutation(name: str, slots: int) -> tuple[int, int]:
-    return _hash(name, b"offset") % slots, _hash(name, b"skip") % (slots - 1) + 1
+@lru_cache(maxsize=4)
+def _distances(slots: int) -> NDArray[np.int32]:
+    """By rank: the first of `slots` random arrivals is expected after 1/slots, the next 1/(slots - 1) later, ..."""
+    return _log2(np.cumsum((1 << 20) // np.arange(slots, 0, -1)))
 
 
-def _hash(name: str, salt: bytes) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8, salt=salt).digest(), "little")
+@lru_cache(maxsize=4)
+def _logarithms(slots: int) -> list[int]:
+    """Of the numbers up to `slots`; of 0 it is 0."""
+    return [0, *_log2(np.arange(1, slots + 1)).tolist()]
+
+
+def _log2(numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Of numbers from 1 to 2**31 - 1, rounded down, with room for a name's number. Each squaring gives one bit."""
+    found = np.array([number.bit_length() - 1 for number in numbers.tolist()])
+    powers = numbers << (31 - found)  # from 2**31 to 2**32 - 1, that is from 1 to 2
+    for _ in range(_FRACTION_BITS):
+        powers = (powers.astype(np.uint64) ** 2 >> 31).astype(np.int64)
+        found = (found << 1) + (powers >> 32)
+        powers >>= powers >> 32
+    return (found << _NAME_BITS).astype(np.int32)

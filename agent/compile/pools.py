@@ -1,4 +1,4 @@
-"""What a pool is made of, and its slots.
+"""What a pool is made of.
 
 Decides which endpoints of which backendRefs share a pool. Rules: one pool per listener and address family, so a
 ref's endpoints of the other family do not count; a ref that has no READY endpoint of the family, or leads nowhere,
@@ -9,12 +9,11 @@ its slots waiting. Must never look at ids before the shares are settled: hashing
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.compile import maglev
-from agent.compile.image import BACKEND_REJECT, POOL_SLOTS, Recipe, RecipePart
+from agent.compile import quota
+from agent.compile.image import POOL_SLOTS, RecipePart
 from routes.plan import Endpoint, EndpointState, Listener, PoolRef, WeightedRef
 
 
@@ -35,7 +34,7 @@ class Share:
 def shares(listener: Listener, version: int, endpoints: Mapping[PoolRef, tuple[Endpoint, ...]]) -> tuple[Share, ...]:
     """The shares of a listener's pool for an IP version, sorted by name; refs of weight 0 have none."""
     named = _named(listener.backends)
-    counts = maglev.shares([ref.weight for _, ref in named], POOL_SLOTS)
+    counts = quota.by_weight([ref.weight for _, ref in named], POOL_SLOTS)
     found: list[Share] = []
     for (name, ref), count in zip(named, counts, strict=True):
         if not count:
@@ -61,27 +60,8 @@ def recipe_part(share: Share, ids: Sequence[int]) -> RecipePart:
     return RecipePart(share.name, share.count, tuple(zip(map(_endpoint_name, share.endpoints), ids, strict=True)))
 
 
-def slots(recipe: Recipe) -> bytes:
-    """The pool as the kernel holds it."""
-    everybody = {id_ for part in recipe for _, id_ in part.backends or ((part.name, BACKEND_REJECT),)}
-    everybody = everybody or {BACKEND_REJECT}
-    if len(everybody) == 1:
-        return array("I", everybody).tobytes() * POOL_SLOTS
-    owners = maglev.place(tuple(part.name for part in recipe), tuple(part.count for part in recipe))
-    filled = array("I", bytes(4 * POOL_SLOTS))
-    chosen: list[list[int]] = [[] for _ in recipe]
-    for slot, owner in enumerate(owners):
-        chosen[owner].append(slot)
-    for part, own in zip(recipe, chosen, strict=True):
-        names = [name for name, _ in part.backends]
-        ids = [id_ for _, id_ in part.backends]
-        for slot, i in zip(own, maglev.spread(names, own, POOL_SLOTS) if names else [0] * len(own), strict=True):
-            filled[slot] = ids[i] if ids else BACKEND_REJECT
-    return filled.tobytes()
-
-
 def _share(name: str, ref: WeightedRef, count: int, ready: Sequence[Endpoint]) -> Share:
-    quotas = maglev.quotas([_endpoint_name(x) for x in ready], count) if ready else []
+    quotas = quota.even([_endpoint_name(x) for x in ready], count) if ready else []
     served = [(endpoint, quota) for endpoint, quota in zip(ready, quotas, strict=True) if quota]
     return Share(name, ref, count, tuple(x for x, _ in served), tuple(x for _, x in served))
 
