@@ -14,13 +14,16 @@ Must never free an ACTIVE id or pass it on (it is in slots until they are rewrit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import chain
+from types import MappingProxyType
 
 from agent.compile.image import BACKEND_FIRST, BackendEntry, BackendState, Held
+from agent.compile.index import REUSABLE, Index
 from routes.plan import Address, Endpoint, PoolRef
 
-_REUSABLE = frozenset({BackendState.FREE, BackendState.GONE})
 _GENERATIONS = 65535
 
 
@@ -41,37 +44,82 @@ def identity(entry: BackendEntry) -> Identity:
 def assigned(
     wanted: Sequence[tuple[Identity, Endpoint]],
     held: Held,
-    carried: Iterable[int],
     endpoints: Mapping[PoolRef, tuple[Endpoint, ...]],
 ) -> tuple[Mapping[Identity, int], dict[int, BackendEntry]]:
-    """Ids of the wanted that have room, and every entry but the carried ones: wanted, left over and free.
+    """Ids of the wanted that have room, and every entry: wanted, left over and free.
 
-    `carried` are held ids that are wanted as they are, by listeners that are not compiled now. New ids are given in the
-    order of `wanted`, the smallest first.
+    New ids are given in the order of `wanted`, the smallest first.
     """
-    carried = frozenset(carried)
-    rest = {id_: entry for id_, entry in held.backends.items() if id_ not in carried}
-    known = {identity(rest[id_]): id_ for id_ in sorted(rest, reverse=True) if rest[id_].state is not BackendState.FREE}
+    targets = {id_: x.target for id_, x in held.names.backends.items()}
+    ids, entries, rest = _found(wanted, dict(held.backends), targets)
+    present: dict[tuple[Address, int], set[str]] = {}
+    if any(entry.state not in REUSABLE for entry in rest.values()):
+        for pool in endpoints.values():
+            for endpoint in pool:
+                present.setdefault((endpoint.address, endpoint.port), set()).add(endpoint.target)
+    entries |= {id_: replace(x, state=_state(id_, x, held, present, targets)) for id_, x in rest.items()}
+    in_use = {id_ for id_, entry in entries.items() if entry.state not in REUSABLE}
+    in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
+    blocked = in_use | in_slots
+    free = (id_ for id_ in range(BACKEND_FIRST, held.room.backends) if id_ not in blocked)
+    _give(wanted, free, ids, entries)
+    return ids, entries
+
+
+def reassigned(
+    wanted: Sequence[tuple[Identity, Endpoint]], held: Held, listeners: Collection[int], index: Index
+) -> tuple[Mapping[Identity, int], dict[int, BackendEntry]]:
+    """The same as `assigned` for the backends of some listeners, all else that they want being as it was.
+
+    The entries are those of these listeners and of backends that nobody wants any more.
+    """
+    concerned = {id_ for x in listeners for id_ in index.of_listener.get(x, ())} | index.retired
+    before = {id_: held.backends[id_] for id_ in concerned}
+    targets = {id_: held.names.backends[id_].target for id_ in concerned if id_ in held.names.backends}
+    ids, entries, rest = _found(wanted, dict(before), targets)
+    entries |= {id_: replace(x, state=_state(id_, x, held, index.present, targets)) for id_, x in rest.items()}
+    given_back = [
+        id_
+        for id_, x in entries.items()
+        if x.state in REUSABLE and before[id_].state not in REUSABLE and before[id_].state is not BackendState.ACTIVE
+    ]
+    ends = chain(index.spare, range(index.top, held.room.backends))
+    free = (x for x in merge(ends, sorted(given_back)) if x not in entries or entries[x].state in REUSABLE)
+    _give(wanted, (x for x in free if x < held.room.backends), ids, entries, held.backends)
+    return ids, entries
+
+
+def _found(
+    wanted: Sequence[tuple[Identity, Endpoint]], held: dict[int, BackendEntry], targets: Mapping[int, str]
+) -> tuple[dict[Identity, int], dict[int, BackendEntry], dict[int, BackendEntry]]:
+    """Ids and entries of the wanted that are held, and what is held besides."""
+    known = {identity(held[id_]): id_ for id_ in sorted(held, reverse=True) if held[id_].state is not BackendState.FREE}
     ids: dict[Identity, int] = {}
     entries: dict[int, BackendEntry] = {}
     for key, endpoint in wanted:
         id_ = known.get(key)
         if id_ is not None:
             ids[key] = id_
-            entries[id_] = _kept(rest.pop(id_), endpoint, _target(held, id_))
-    entries |= _left_over(rest, held, endpoints)
-    in_use = {id_ for id_, entry in entries.items() if entry.state not in _REUSABLE}
-    in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
-    blocked = in_use | in_slots | carried
-    free = (id_ for id_ in range(BACKEND_FIRST, held.room.backends) if id_ not in blocked)
+            entries[id_] = _kept(held.pop(id_), endpoint, targets.get(id_, ""))
+    return ids, entries, held
+
+
+def _give(
+    wanted: Iterable[tuple[Identity, Endpoint]],
+    free: Iterator[int],
+    ids: dict[Identity, int],
+    entries: dict[int, BackendEntry],
+    held: Mapping[int, BackendEntry] = MappingProxyType({}),
+) -> None:
+    """Free ids to those of the wanted that have none, as far as there are."""
     for key, _ in wanted:
         if key not in ids and (id_ := next(free, None)) is not None:
             ids[key] = id_
-            before = entries[id_].generation if id_ in entries else 0
+            last = entries.get(id_) or held.get(id_)
+            before = last.generation if last is not None else 0
             entries[id_] = BackendEntry(
                 key.address, key.port, _next(before), BackendState.ACTIVE, key.listener_id, key.ref
             )
-    return ids, entries
 
 
 def _kept(entry: BackendEntry, endpoint: Endpoint, target: str) -> BackendEntry:
@@ -81,34 +129,25 @@ def _kept(entry: BackendEntry, endpoint: Endpoint, target: str) -> BackendEntry:
     return replace(entry, state=BackendState.ACTIVE)
 
 
-def _left_over(
-    rest: Mapping[int, BackendEntry], held: Held, endpoints: Mapping[PoolRef, tuple[Endpoint, ...]]
-) -> dict[int, BackendEntry]:
-    present: dict[tuple[Address, int], set[str]] = {}
-    if any(entry.state not in _REUSABLE for entry in rest.values()):
-        for pool in endpoints.values():
-            for endpoint in pool:
-                present.setdefault((endpoint.address, endpoint.port), set()).add(endpoint.target)
-    return {id_: replace(entry, state=_state(id_, entry, held, present)) for id_, entry in rest.items()}
-
-
-def _state(id_: int, entry: BackendEntry, held: Held, present: Mapping[tuple[Address, int], set[str]]) -> BackendState:
+def _state(
+    id_: int,
+    entry: BackendEntry,
+    held: Held,
+    present: Mapping[tuple[Address, int], Collection[str]],
+    own_targets: Mapping[int, str],
+) -> BackendState:
+    """What becomes of a backend that nobody wants; `present` has the targets of the endpoints at a place."""
     if entry.state is not BackendState.ACTIVE and id_ in held.unused:
         return BackendState.FREE
-    if entry.state in _REUSABLE:
+    if entry.state in REUSABLE:
         return entry.state
     targets = present.get((entry.address, entry.port))
     if targets is None:
         return BackendState.GONE if id_ in held.expired else BackendState.ABSENT
-    target = _target(held, id_)
+    target = own_targets.get(id_, "")
     if target and target not in targets and "" not in targets:
         return BackendState.GONE
     return BackendState.DRAINING
-
-
-def _target(held: Held, id_: int) -> str:
-    name = held.names.backends.get(id_)
-    return name.target if name is not None else ""
 
 
 def _next(generation: int) -> int:

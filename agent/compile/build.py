@@ -1,18 +1,18 @@
 """The map image, put together.
 
 Decides what is computed anew and what is taken over. Rules: pure; the same arguments in any order give equal images;
-a pool is computed only if its recipe changed; `recompile` equals `compile`. Must never depend on `previous` for
+a pool is filled only when it is looked at; `recompile` equals `compile`. Must never depend on `previous` for
 anything but time: without it the image is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from agent.compile import pools
-from agent.compile.backend_ids import Identity, assigned
+from agent.compile.backend_ids import Identity, assigned, reassigned
 from agent.compile.image import (
     GATEWAY_NODE_ADDRESS,
     POOL_SLOTS,
@@ -25,11 +25,15 @@ from agent.compile.image import (
     ListenerName,
     MapImage,
     Names,
+    Recipe,
+    Touched,
 )
+from agent.compile.index import Index
 from agent.compile.listener_ids import NumberedListener, numbered, renumbered
+from agent.compile.pool_table import PoolTable
 from agent.compile.pools import Share
 from agent.compile.room import fitting
-from routes.plan import Endpoint, Plan, PoolRef
+from routes.plan import Address, Endpoint, Listener, Plan, PoolRef
 
 _V = TypeVar("_V")
 _NOTHING = MapImage({}, {}, {}, {}, Names())
@@ -47,11 +51,33 @@ def compile(
     `endpoints` should have every pool known, not only the plan's: a backend that no listener wants any more is DRAINING
     while its endpoint is somewhere in them, else ABSENT. `previous`, the last image, saves computing its pools again.
     """
+    asked = plan
     plan, too_many = fitting(plan, held)
     listeners, idless = numbered(plan.listeners, held)
     keys = {key: entry for x in listeners for key, entry in x.entries()}
-    kept = replace(_NOTHING, left_out={**idless, **too_many})
-    return _built(plan, endpoints, held, listeners, keys=keys, previous=previous, kept=kept)
+    left_out = {**idless, **too_many}
+    shared = _shared(listeners, endpoints)
+    wanted = _wanted(shared)
+    ids, backends = assigned(wanted, held, endpoints)
+    if any(key not in ids for key, _ in wanted):
+        for pool_id, (x, shares) in shared.items():
+            shared[pool_id] = (x, tuple(_with_ids(x, share, ids) for share in shares))
+            if shared[pool_id] != (x, shares):
+                left_out.setdefault((x.listener.gateway, x.listener.name), "backends")
+    recipes = {pool_id: _recipe(x, shares, ids) for pool_id, (x, shares) in shared.items()}
+    names = {**_retired_names(backends, held.names.backends), **_backend_names(shared, ids)}
+    recipes = _sorted(recipes)
+    image = MapImage(
+        gateways=_gateways(plan, held),
+        listeners=keys,
+        pools=_pools_after(previous, recipes),
+        backends=_sorted(backends),
+        names=Names(_sorted({**_outlived(backends, held), **_listener_names(plan.listeners, keys)}), _sorted(names)),
+        rejected=_sorted({pool_id: pools.rejected(shares) for pool_id, (_, shares) in shared.items()}),
+        recipes=recipes,
+        left_out=left_out,
+    )
+    return image if left_out else _indexed(image, Index(asked, endpoints, image))
 
 
 def recompile(
@@ -63,70 +89,140 @@ def recompile(
 ) -> MapImage:
     """The same as `compile` when since `previous` only the endpoints of the changed pools are different.
 
-    Costs what the listeners that use those pools cost. `plan` must be the one that `previous` was made of, `previous`
-    must have left nothing out, and `held` be what the kernel holds since `previous` was applied.
+    Costs what the listeners cost that use those pools or have other backendRefs than before, when the plan has the same
+    listeners besides; else what `compile` costs. `held` must be what the kernel holds since `previous` was applied.
     """
-    listeners = tuple(
-        renumbered(x, previous.listeners) for x in plan.listeners if any(ref.pool in changed for ref in x.backends)
+    index: Index | None = previous.index
+    if index is None or not index.of(previous):
+        return compile(plan, endpoints, held, previous=previous)
+    others = _others(index.plan, plan)
+    if others is None:
+        return compile(plan, endpoints, held, previous=previous)
+    index.move(None)  # until all of it is of the new image
+    index.set_plan(plan, others)
+    index.set_endpoints(endpoints, changed)
+    positions = sorted({*others, *(x for pool in changed for x in index.users.get(pool, ()))})
+    listeners = [renumbered(plan.listeners[x], previous.listeners) for x in positions]
+    known = replace(held, backends=previous.backends, names=previous.names)
+    shared = _shared(listeners, endpoints)
+    wanted = _wanted(shared)
+    ids, entries = reassigned(wanted, known, {x.listener_id for x in listeners}, index)
+    if any(key not in ids for key, _ in wanted):
+        return compile(plan, endpoints, held, previous=previous)
+    entries = {id_: x for id_, x in entries.items() if previous.backends.get(id_) != x}
+    recipes = {pool_id: _recipe(x, shares, ids) for pool_id, (x, shares) in shared.items()}
+    recipes = {pool_id: x for pool_id, x in recipes.items() if previous.recipes.get(pool_id) != x}
+    outlived = {previous.backends[id_].listener_id for id_ in entries if id_ in previous.backends}
+    for id_, entry in entries.items():
+        index.set_backend(id_, previous.backends.get(id_), entry)
+    all_recipes = {**previous.recipes, **recipes}
+    names = dict(previous.names.backends)
+    for id_ in entries:
+        names.pop(id_, None)
+    names |= _retired_names(entries, previous.names.backends)
+    names |= _backend_names(shared, ids)
+    listener_names = {
+        **previous.names.listeners,
+        **_listener_names([x.listener for x in listeners], previous.listeners),
+    }
+    for id_ in outlived - index.listener_ids:
+        if not index.of_listener.get(id_):
+            listener_names.pop(id_, None)
+    image = replace(
+        previous,
+        gateways=_gateways(plan, held),
+        pools=_pools_after(previous, all_recipes, recipes),
+        backends={**previous.backends, **entries},
+        names=Names(listener_names, names),
+        rejected={**previous.rejected, **{x: pools.rejected(shares) for x, (_, shares) in shared.items()}},
+        recipes=all_recipes,
+        touched=Touched(
+            frozenset(recipes),
+            frozenset(entries),
+            frozenset((*(x.listener_id for x in entries.values()), *(x.listener_id for x in listeners))),
+        ),
     )
-    kept = _without(previous, listeners)
-    return _built(plan, endpoints, held, listeners, keys=previous.listeners, previous=previous, kept=kept)
+    return _indexed(image, index)
 
 
-def _built(
-    plan: Plan,
-    endpoints: Mapping[PoolRef, tuple[Endpoint, ...]],
-    held: Held,
-    listeners: Sequence[NumberedListener],
-    *,
-    keys: Mapping[ListenerKey, ListenerEntry],
-    previous: MapImage,
-    kept: MapImage,
-) -> MapImage:
-    """`listeners` are compiled; `kept` has what belongs to the plan's other listeners."""
-    from agent.compile.fill import slots  # noqa: PLC0415 - it says why
+def _others(before: Plan, plan: Plan) -> list[int] | None:
+    """Positions of listeners that are not as they were; None when there are others than before, or elsewhere."""
+    if before is plan:
+        return []
+    if len(before.listeners) != len(plan.listeners) or before.gateway_addresses != plan.gateway_addresses:
+        return None
+    pairs = zip(before.listeners, plan.listeners, strict=True)
+    found = [i for i, (old, new) in enumerate(pairs) if old is not new and old != new]
+    for i in found:
+        old = before.listeners[i]
+        if plan.listeners[i] != replace(
+            old,
+            route=plan.listeners[i].route,
+            route_kind=plan.listeners[i].route_kind,
+            backends=plan.listeners[i].backends,
+        ):
+            return None
+    return found
 
-    shared = {
+
+def _shared(
+    listeners: Iterable[NumberedListener], endpoints: Mapping[PoolRef, tuple[Endpoint, ...]]
+) -> dict[int, tuple[NumberedListener, tuple[Share, ...]]]:
+    """pool_id -> whose it is, and how it is shared."""
+    return {
         pool_id: (x, pools.shares(x.listener, version, endpoints))
         for x in listeners
         for version, pool_id in x.pools.items()
     }
-    wanted = [
+
+
+def _wanted(
+    shared: Mapping[int, tuple[NumberedListener, tuple[Share, ...]]],
+) -> list[tuple[Identity, Endpoint]]:
+    """Every backend that is in slots."""
+    return [
         (_identity(x, share, endpoint), endpoint)
         for x, shares in shared.values()
         for share in sorted(shares, key=lambda share: share.ref.position)
         for endpoint in share.endpoints
     ]
-    ids, backends = assigned(wanted, held, kept.backends, endpoints)
-    left_out = dict(kept.left_out)
-    if any(key not in ids for key, _ in wanted):
-        for pool_id, (x, shares) in shared.items():
-            shared[pool_id] = (x, tuple(_with_ids(x, share, ids) for share in shares))
-            if shared[pool_id] != (x, shares):
-                left_out.setdefault((x.listener.gateway, x.listener.name), "backends")
-    filled, recipes, rejected = dict(kept.pools), dict(kept.recipes), dict(kept.rejected)
-    names = {**kept.names.backends, **_backend_names(backends, held)}
-    for pool_id, (x, shares) in shared.items():
-        numbers = [[ids[_identity(x, share, endpoint)] for endpoint in share.endpoints] for share in shares]
-        recipe = tuple(pools.recipe_part(*pair) for pair in zip(shares, numbers, strict=True))
-        known = previous.recipes.get(pool_id) == recipe
-        filled[pool_id] = previous.pools[pool_id] if known else slots(recipe)
-        recipes[pool_id] = recipe
-        rejected[pool_id] = pools.rejected(shares)
-        for share, own in zip(shares, numbers, strict=True):
-            for endpoint, quota, id_ in zip(share.endpoints, share.quotas, own, strict=True):
-                names[id_] = BackendName(share.ref.name, share.ref.weight, quota / POOL_SLOTS, endpoint.target)
-    backends |= kept.backends
-    return MapImage(
-        gateways={x: GATEWAY_NODE_ADDRESS if x in held.node_addresses else 0 for x in plan.gateway_addresses},
-        listeners=keys,
-        pools=_sorted(filled),
-        backends=_sorted(backends),
-        names=Names(_sorted({**_outlived(backends, held), **_listener_names(plan, keys)}), _sorted(names)),
-        rejected=_sorted(rejected),
-        recipes=_sorted(recipes),
-        left_out=left_out,
+
+
+def _recipe(listener: NumberedListener, shares: Iterable[Share], ids: Mapping[Identity, int]) -> Recipe:
+    return tuple(
+        pools.recipe_part(share, [ids[_identity(listener, share, x)] for x in share.endpoints]) for share in shares
     )
+
+
+def _backend_names(
+    shared: Mapping[int, tuple[NumberedListener, tuple[Share, ...]]], ids: Mapping[Identity, int]
+) -> dict[int, BackendName]:
+    """Names of the backends that are in slots."""
+    return {
+        ids[_identity(x, share, endpoint)]: BackendName(
+            share.ref.name, share.ref.weight, quota / POOL_SLOTS, endpoint.target
+        )
+        for x, shares in shared.values()
+        for share in shares
+        for endpoint, quota in zip(share.endpoints, share.quotas, strict=True)
+    }
+
+
+def _gateways(plan: Plan, held: Held) -> dict[Address, int]:
+    return {x: GATEWAY_NODE_ADDRESS if x in held.node_addresses else 0 for x in plan.gateway_addresses}
+
+
+def _pools_after(
+    previous: MapImage, recipes: Mapping[int, Recipe], changed: Collection[int] | None = None
+) -> PoolTable:
+    before = previous.pools
+    return before.after(recipes, changed) if isinstance(before, PoolTable) else PoolTable(recipes)
+
+
+def _indexed(image: MapImage, index: Index) -> MapImage:
+    image = replace(image, index=index)
+    index.move(image)
+    return image
 
 
 def _identity(listener: NumberedListener, share: Share, endpoint: Endpoint) -> Identity:
@@ -137,38 +233,21 @@ def _with_ids(listener: NumberedListener, share: Share, ids: Collection[Identity
     return pools.only(share, [x for x in share.endpoints if _identity(listener, share, x) in ids])
 
 
-def _without(image: MapImage, listeners: Iterable[NumberedListener]) -> MapImage:
-    """What an image has of the plan's other listeners: their pools, and the backends in them."""
-    ids = {x.listener_id for x in listeners}
-    pool_ids = {pool_id for x in listeners for pool_id in x.pools.values()}
-    backends = {
-        id_: entry
-        for id_, entry in image.backends.items()
-        if entry.state is BackendState.ACTIVE and entry.listener_id not in ids
-    }
-    return replace(
-        image,
-        pools={id_: x for id_, x in image.pools.items() if id_ not in pool_ids},
-        recipes={id_: x for id_, x in image.recipes.items() if id_ not in pool_ids},
-        rejected={id_: x for id_, x in image.rejected.items() if id_ not in pool_ids},
-        backends=backends,
-        names=Names(image.names.listeners, {id_: image.names.backends[id_] for id_ in backends}),
-    )
-
-
-def _backend_names(backends: Mapping[int, BackendEntry], held: Held) -> dict[int, BackendName]:
+def _retired_names(backends: Mapping[int, BackendEntry], known: Mapping[int, BackendName]) -> dict[int, BackendName]:
     """Names of the backends that nobody wants any more."""
     return {
-        id_: replace(held.names.backends[id_], share=0.0)
+        id_: replace(known[id_], share=0.0)
         for id_, entry in backends.items()
-        if entry.state not in (BackendState.ACTIVE, BackendState.FREE) and id_ in held.names.backends
+        if entry.state not in (BackendState.ACTIVE, BackendState.FREE) and id_ in known
     }
 
 
-def _listener_names(plan: Plan, keys: Mapping[ListenerKey, ListenerEntry]) -> dict[int, ListenerName]:
+def _listener_names(
+    listeners: Iterable[Listener], keys: Mapping[ListenerKey, ListenerEntry]
+) -> dict[int, ListenerName]:
     return {
         keys[key].listener_id: ListenerName(x.gateway, x.name, x.port, x.protocol, x.route, x.route_kind)
-        for x in plan.listeners
+        for x in listeners
         for address in x.addresses
         if (key := ListenerKey(address, x.port, x.protocol)) in keys
     }

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from routes.plan import Address, Protocol
 
@@ -122,6 +122,15 @@ Recipe: TypeAlias = tuple[RecipePart, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """Ids of pools and backends, and the ids of the listeners that these belong to."""
+
+    pools: frozenset[int]
+    backends: frozenset[int]
+    listeners: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class MapImage:
     """What the maps must hold.
 
@@ -131,6 +140,7 @@ class MapImage:
     rejected: pool_id -> slots that hold BACKEND_REJECT.
     left_out: (gateway, listener) -> the table that had no room for all of it. What had room is in the image.
     recipes: pool_id -> what its slots follow from: pools with equal recipes are equal, so none is computed twice.
+    touched: what may differ from the image that this one was made after; None: anything.
     """
 
     gateways: Mapping[Address, int]
@@ -141,6 +151,8 @@ class MapImage:
     rejected: Mapping[int, int] = field(default_factory=_none)
     recipes: Mapping[int, Recipe] = field(default_factory=_none)
     left_out: Mapping[tuple[str, str], str] = field(default_factory=_none)
+    touched: Touched | None = field(default=None, compare=False)
+    index: Any = field(default=None, compare=False, repr=False)  # compile's own (index.py)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,30 @@ def test_little_by_little_equals_from_scratch(
 
 
 @CASES
+@given(plans(), all_endpoints, histories(), st.data())
+def test_that_holds_for_backend_refs_and_for_what_nobody_wants_any_more(
+    plan: Plan, endpoints: Endpoints, held: Held, data: st.DataObject
+) -> None:
+    image = compile(plan, endpoints, held)
+    for _ in range(data.draw(st.integers(1, 4))):
+        pool, found = data.draw(st.tuples(st.sampled_from(POOLS), members))
+        endpoints = {**endpoints, pool: found}
+        again = data.draw(plans())
+        listeners = list(plan.listeners)
+        place = data.draw(st.integers(0, len(listeners) - 1))
+        listeners[place] = replace(listeners[place], route="default/other", backends=again.listeners[0].backends)
+        plan = data.draw(st.sampled_from([plan, replace(plan, listeners=tuple(listeners)), again]))
+        ids = st.frozensets(st.integers(BACKEND_FIRST, BACKEND_FIRST + 9), max_size=5)
+        held = replace(held_after(image), expired=data.draw(ids), unused=data.draw(ids))
+        scratch = compile(plan, endpoints, held)
+        image = recompile(image, plan, endpoints, held, {pool})
+        assert image == scratch
+        if image.touched is not None:
+            before = held.backends
+            assert {x for x, entry in image.backends.items() if before.get(x) != entry} == image.touched.backends
+
+
+@CASES
 @given(plans(), all_endpoints, histories())
 def test_every_slot_leads_to_an_active_backend_of_its_listener_and_family(
     plan: Plan, endpoints: Endpoints, held: Held

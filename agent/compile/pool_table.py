@@ -1,0 +1,65 @@
+"""The pools of an image, filled when somebody looks.
+
+Decides when slots are computed: as late as possible, and not kept, for the pools of ten thousand listeners are 160 MB.
+Rules: to its readers a mapping pool_id -> slots, as any other; pools with equal recipes are equal. What was filled once
+is known by its digest from then on, so that a pool read from the kernel can be compared without filling it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from hashlib import blake2b
+
+from agent.compile.image import Recipe
+
+
+class PoolTable(Mapping[int, bytes]):
+    """`recipes` must not change any more."""
+
+    __slots__ = ("_digests", "recipes")
+
+    def __init__(self, recipes: Mapping[int, Recipe], digests: dict[int, bytes] | None = None) -> None:
+        self.recipes = recipes
+        self._digests = {} if digests is None else digests
+
+    def after(self, recipes: Mapping[int, Recipe], changed: Collection[int] | None = None) -> PoolTable:
+        """The table of other recipes, of which those of the `changed` ids may differ (None: any)."""
+        if changed is None:
+            known = {x: found for x, found in self._digests.items() if recipes.get(x) == self.recipes.get(x)}
+        else:
+            known = dict(self._digests)
+            for number in changed:
+                known.pop(number, None)
+        return PoolTable(recipes, known)
+
+    def holds(self, number: int, octets: bytes) -> bool:
+        """Whether the slots of a pool are these."""
+        known = self._digests.get(number)
+        return self[number] == octets if known is None else known == _digest(octets)
+
+    def __getitem__(self, number: int) -> bytes:
+        from agent.compile.fill import slots  # noqa: PLC0415 - it says why
+
+        octets = slots(self.recipes[number])
+        self._digests[number] = _digest(octets)
+        return octets
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.recipes)
+
+    def __len__(self) -> int:
+        return len(self.recipes)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.recipes
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PoolTable):
+            return self.recipes == other.recipes
+        return Mapping.__eq__(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _digest(octets: bytes) -> bytes:
+    return blake2b(octets, digest_size=16).digest()
