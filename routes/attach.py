@@ -12,12 +12,20 @@ Must never look at backendRefs: a route with bad ones is still attached.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from routes.conflicts import OwnListener
 from routes.inventory import Inventory
-from routes.objects import Gateway, GroupKind, L4Route, LabelSelector, LabelSelectorRequirement, ParentReference
+from routes.objects import (
+    Gateway,
+    GroupKind,
+    L4Route,
+    LabelSelector,
+    LabelSelectorRequirement,
+    ObjectKey,
+    ParentReference,
+)
 from routes.problem import Problem
 
 
@@ -31,30 +39,39 @@ class Attachment:
     problem: Problem | None
 
 
-def attach(inventory: Inventory, listeners: Sequence[OwnListener]) -> tuple[Attachment, ...]:
-    """Every parentRef that names a Gateway of ours: routes oldest first, parentRefs in the order of the spec."""
-    by_gateway: dict[tuple[str, str], list[OwnListener]] = {}
+def by_gateway(listeners: Iterable[OwnListener]) -> Mapping[tuple[str, str], tuple[OwnListener, ...]]:
+    """Namespace and name of a Gateway -> its listeners."""
+    found: dict[tuple[str, str], list[OwnListener]] = {}
     for listener in listeners:
         metadata = listener.owner.gateway.metadata
-        by_gateway.setdefault((metadata.namespace, metadata.name), []).append(listener)
+        found.setdefault((metadata.namespace, metadata.name), []).append(listener)
+    return {name: tuple(own) for name, own in found.items()}
+
+
+def attach_route(
+    inventory: Inventory, route: L4Route, listeners: Mapping[tuple[str, str], Iterable[OwnListener]]
+) -> tuple[Attachment, ...]:
+    """Every parentRef of a route that names a Gateway of ours, in the order of the spec.
+
+    `listeners`: see `by_gateway`.
+    """
     found: list[Attachment] = []
-    for route in inventory.routes:
-        for parent in route.spec.parent_refs:
-            if (parent.group, parent.kind) != (Gateway.GROUP, Gateway.KIND):
-                continue
-            candidates = by_gateway.get((parent.namespace or route.metadata.namespace, parent.name))
-            if candidates is not None:
-                found.append(_attachment(inventory, route, parent, candidates))
+    for parent in route.spec.parent_refs:
+        if (parent.group, parent.kind) != (Gateway.GROUP, Gateway.KIND):
+            continue
+        candidates = listeners.get((parent.namespace or route.metadata.namespace, parent.name))
+        if candidates is not None:
+            found.append(_attachment(inventory, route, parent, candidates))
     return tuple(found)
 
 
-def routes_by_listener(attachments: Iterable[Attachment]) -> Mapping[tuple[str, str], tuple[L4Route, ...]]:
-    """`OwnListener.place` -> its routes, each once, oldest first: the first one serves."""
-    found: dict[tuple[str, str], dict[L4Route, None]] = {}
+def routes_by_listener(attachments: Iterable[Attachment]) -> dict[tuple[str, str], tuple[L4Route, ...]]:
+    """`OwnListener.place` -> its routes, each once, oldest first as they come: the first one serves."""
+    found: dict[tuple[str, str], dict[ObjectKey, L4Route]] = {}
     for attachment in attachments:
         for listener in attachment.listeners:
-            found.setdefault(listener.place, {})[attachment.route] = None
-    return {place: tuple(routes) for place, routes in found.items()}
+            found.setdefault(listener.place, {})[attachment.route.key] = attachment.route
+    return {place: tuple(routes.values()) for place, routes in found.items()}
 
 
 def _attachment(

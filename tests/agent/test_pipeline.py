@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.pipeline import wanted, wanted_after
+from routes.objects import Object, ObjectKey
 from routes.plan import PoolRef, Protocol
 from tests.agent.objects import GATEWAY, decoded, endpoint_slice, route, service
 
@@ -59,6 +61,67 @@ def test_any_change_of_slices_gives_what_everything_gives(
     )
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     assert wanted_after(wanted(old, ()), old, new, changed, ()) == wanted(new, ())
+
+
+TWO_GATEWAYS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: other}
+spec:
+  gatewayClassName: penstock
+  addresses: [{value: 192.0.2.2}]
+  listeners:
+    - {name: web, port: 80, protocol: TCP, allowedRoutes: {namespaces: {from: All}}}
+    - {name: dns, port: 53, protocol: UDP}
+"""
+
+
+@st.composite
+def some_routes(draw: st.DrawFn) -> tuple[str, ...]:
+    """Routes of two kinds, ages and namespaces, on listeners that they share."""
+    found = []
+    for name in draw(st.sets(st.sampled_from("abcd"), max_size=4)):
+        kind = draw(st.sampled_from(["TCPRoute", "UDPRoute"]))
+        parents = draw(st.lists(st.sampled_from(["edge", "other", "nowhere"]), max_size=2, unique=True))
+        section = draw(st.sampled_from(["", ", sectionName: web", ", port: 53"]))
+        refs = draw(st.lists(st.tuples(st.sampled_from("abz"), st.integers(0, 2)), min_size=1, max_size=2))
+        year, namespace = draw(st.integers(2020, 2022)), draw(st.sampled_from(["default", "elsewhere"]))
+        found.append(f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: "{year}-01-01T00:00:00Z"}}
+spec:
+  parentRefs: [{", ".join(f"{{name: {x}, namespace: default{section}}}" for x in parents)}]
+  rules: [{{backendRefs: [{", ".join(f"{{name: {x}, port: 80, weight: {weight}}}" for x, weight in refs)}]}}]
+""")
+    return tuple(found)
+
+
+some_services = st.sets(st.sampled_from("ab")).map(lambda x: tuple(map(service, sorted(x))))
+states = st.lists(st.tuples(some_routes(), some_services, slices), min_size=2, max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(states)
+def test_any_change_gives_what_everything_gives(
+    found: list[tuple[tuple[str, ...], tuple[str, ...], dict[tuple[str, str], list[str]]]],
+) -> None:
+    old: Mapping[ObjectKey, Object] | None = None
+    for routes, services, known in found:
+        endpoints = (endpoint_slice(name, *x, suffix=suffix) for (name, suffix), x in known.items())
+        new = decoded(GATEWAY, TWO_GATEWAYS, *routes, *services, *endpoints)
+        scratch = wanted(new, ())
+        if old is None:
+            before = scratch
+        else:
+            changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+            after = wanted_after(before, old, new, changed, ())
+            assert after == scratch
+            assert after.changed is not None
+            for pool in before.endpoints.keys() | after.endpoints.keys():
+                assert (before.endpoints.get(pool) != after.endpoints.get(pool)) == (pool in after.changed)
+            before = after
+        old = new
 
 
 def test_a_change_of_a_route_changes_the_plan() -> None:
