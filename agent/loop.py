@@ -1,7 +1,9 @@
 """The agent's one loop: objects -> wanted -> image -> kernel -> read back -> report. One direction, one thread.
 
 Decides: when something is done.
-  objects changed      resolve (only the Services touched, when nothing but slices changed), compile, apply, read back
+  objects changed      resolve, compile, apply, read back: only what is concerned, where that can be said (`_part`), at
+                       once and of the tables as they were last written and read; else everything, of the tables as
+                       they are (`_whole`)
   interfaces changed   reconcile the hooks; compile again if the node's own addresses are others
   an absence expired   compile again: the backend's flows are reset from now on
   a table was full     once more, with the ids that came back by writing what had room
@@ -19,12 +21,12 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agent.compile import compile as compile_image
-from agent.compile import recompile
+from agent.compile import recompile, retired
 from agent.compile.image import BackendState, Held, ListenerKey, MapImage
 from agent.dataplane.dataplane import Dataplane
 from agent.dataplane.errors import DataplaneError
@@ -34,7 +36,7 @@ from agent.grace import GraceClock
 from agent.pipeline import Wanted, wanted, wanted_after
 from agent.store import State, Store
 from routes.objects import Object, ObjectKey
-from routes.plan import Address
+from routes.plan import Address, PoolRef
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,8 @@ class Loop:
         self._resolved: Mapping[ObjectKey, Object] = {}  # the objects that `wanted` was made from
         self._changed: frozenset[ObjectKey] = frozenset()  # keys that changed since
         self._admitted: Admitted | None = None  # of the image that the kernel was last given
-        self._compiled: Wanted | None = None  # what the image that the kernel holds was made from
+        self._touched: set[PoolRef] | None = None  # pools that changed since the last image was made; None: any
+        self._whole_due = True  # the tables may hold something else than the last image
         self._stale = False  # `wanted` is of other objects
         self._dirty = False  # the kernel holds something else than wanted
         self._retry_at: float | None = None
@@ -146,7 +149,8 @@ class Loop:
             return
         self._outcome = replace(self._outcome, state=state)
         self._changed |= state.changed
-        self._verify_at = 0.0  # whatever the source says, what is told of the kernel is not older than that
+        if not self._changed:
+            self._verify_at = 0.0  # whatever the source says, what is told of the kernel is not older than that
         if state.synced and (self._changed or self._objects is None):
             self._objects, self._stale, self._retry_at = state.objects, True, None
 
@@ -157,7 +161,8 @@ class Loop:
         self._rewire, self._rewire_at = False, now + REWIRE_EVERY
         self._wire(self._admitted.image)
         moved = self._dataplane.node_addresses() != self._node_addresses
-        self._dirty = self._dirty or moved or bool(self._outcome.wiring.faults)
+        if moved or self._outcome.wiring.faults:
+            self._dirty = self._whole_due = True
 
     def _timers(self, now: float) -> None:
         due = self._grace.due()
@@ -180,7 +185,9 @@ class Loop:
         """What a node may hold changes without any news: a socket lets go of a port, IPv6 is switched off."""
         image, before = self._outcome.image, self._admitted
         if image is not None and before is not None:
-            self._dirty = self._dataplane.admit(image, self._dataplane.held()).refused != before.refused
+            held = Held(listeners=before.image.listeners, node_addresses=self._dataplane.node_addresses())
+            if self._dataplane.admit(image, held).refused != before.refused:
+                self._dirty = self._whole_due = True
 
     def _milliseconds(self) -> int:
         now = time.monotonic()
@@ -194,6 +201,7 @@ class Loop:
     # ---- doing it ----
 
     def _resolve(self, node_addresses: frozenset[Address]) -> Wanted | None:
+        """What is wanted now, which is the outcome's from then on; None before the source was read in full."""
         objects, before = self._objects, self._outcome.wanted
         if objects is None:
             return None
@@ -205,35 +213,86 @@ class Loop:
             return before
         self._resolved, self._changed, self._stale = objects, frozenset(), False
         self._node_addresses = node_addresses
+        if found.changed is None or self._touched is None:
+            self._touched = None
+        else:
+            self._touched |= found.changed
+        self._outcome = replace(self._outcome, wanted=found)
         return found
 
     def _bring_about(self, now: float) -> None:
+        if not self._part(now) and not self._whole(now):
+            return
+        self._scan = self._whole_due = False
+        self._dirty, self._retry_at, self._retry_after = False, None, RETRY_FIRST
+
+    def _part(self, now: float) -> bool:
+        """Only what is concerned by what changed, if it is known what that is."""
+        previous, admitted = self._outcome.image, self._admitted
+        if self._whole_due or previous is None or admitted is None or previous.left_out:
+            return False
+        asked = self._resolve(self._node_addresses)
+        if asked is None or self._touched is None:
+            return False
+        self._dirty = self._whole_due = True  # until it is done
+        leaving = retired(previous)
+        held = Held(
+            previous.listeners,
+            previous.backends,
+            expired=self._grace.expired(leaving, now),
+            unused=self._dataplane.unused(leaving) if self._scan else frozenset(),
+            node_addresses=self._node_addresses,
+            names=previous.names,
+            room=self._dataplane.room,
+        )
+        image = recompile(previous, asked.plan, asked.endpoints, held, self._touched)
+        if image.touched is None or image.left_out:
+            return False
+        admitted = Admitted(
+            replace(image, gateways=admitted.image.gateways, listeners=admitted.image.listeners), admitted.refused
+        )
+        written = self._dataplane.apply_touched(admitted.image)
+        if written is None:
+            return False
+        if differences := self._dataplane.read_back_touched(admitted.image):
+            raise NotHeld(_first_of(differences))
+        self._written(asked, image, admitted, now, news=bool(written))
+        if self._dataplane.hooks_follow_backends:
+            self._wire(admitted.image)
+        self._grace.expired(retired(image), now)  # absences that begin now
+        self._outcome = replace(self._outcome, verified_at=time.time(), error="")
+        return True
+
+    def _whole(self, now: float) -> bool:
+        """Everything; False while it is not known what is wanted."""
         held = self._dataplane.held(scan=self._scan)
         asked = self._resolve(held.node_addresses)
         if asked is None:
-            return
+            return False
         self._dirty, last = True, self._outcome.image
-        self._outcome = replace(self._outcome, wanted=asked)
         image = self._write(asked, held, now)
         if image.left_out:  # what was just written gave ids back, more of them if it is known which have no flow
             news = last is None or image.left_out != last.left_out
             self._write(asked, self._dataplane.held(scan=news), now)
-        self._scan = False
         self._verify(now)
+        return True
 
     def _write(self, asked: Wanted, held: Held, now: float) -> MapImage:
         held = replace(held, expired=self._grace.expired(held.backends, now))
-        image = self._compile(asked, held)
-        self._compiled = None
+        again = {} if self._outcome.image is None else {"previous": self._outcome.image}
+        image = compile_image(asked.plan, asked.endpoints, held, **again)
         admitted = self._dataplane.admit(image, held)
         written = self._dataplane.apply(admitted.image)
         self._wire(admitted.image)
         self._grace.expired(image.backends, now)  # absences that begin now
-        if written or self._outcome.image is None:
+        self._written(asked, image, admitted, now, news=bool(written) or self._outcome.image is None)
+        return image
+
+    def _written(self, asked: Wanted, image: MapImage, admitted: Admitted, now: float, *, news: bool) -> None:
+        if news:
             self._outcome = replace(self._outcome, applied_at=time.time(), seconds=time.monotonic() - now)
         self._outcome = replace(self._outcome, image=image, image_of=asked, refused=admitted.refused)
-        self._compiled, self._admitted = asked, admitted
-        return image
+        self._touched, self._admitted = set(), admitted
 
     def _wire(self, image: MapImage) -> None:
         try:
@@ -243,16 +302,6 @@ class Loop:
             raise
         self._outcome = replace(self._outcome, wiring=wiring)
 
-    def _compile(self, asked: Wanted, held: Held) -> MapImage:
-        """Only the pools whose endpoints changed, where nothing else did."""
-        before, previous = self._compiled, self._outcome.image
-        other = before is None or before.plan is not asked.plan or held.expired or held.unused
-        if before is None or previous is None or other or previous.left_out:
-            again = {"previous": previous} if previous is not None else {}
-            return compile_image(asked.plan, asked.endpoints, held, **again)
-        changed = {x for x, found in asked.endpoints.items() if before.endpoints.get(x) != found}
-        return recompile(previous, asked.plan, asked.endpoints, held, changed)
-
     def _verify(self, now: float) -> None:
         if self._admitted is None:
             return
@@ -260,10 +309,8 @@ class Loop:
         found = self._dataplane.read_back(self._admitted.image)
         self._outcome = replace(self._outcome, read_back=found.listeners)
         if differences := (*self._outcome.wiring.faults, *found.differences):
-            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-            self._compiled = None
-            raise NotHeld(differences[0] + more)
-        self._dirty, self._retry_at, self._retry_after = False, None, RETRY_FIRST
+            raise NotHeld(_first_of(differences))
+        self._retry_at, self._retry_after = None, RETRY_FIRST
         self._outcome = replace(self._outcome, verified_at=time.time(), error="")
 
     def _failed(self, error: Exception, now: float) -> None:
@@ -271,7 +318,12 @@ class Loop:
             log.error("%s; tried again in %.0f s", error, self._retry_after)
         else:
             log.exception("this is a defect; tried again in %.0f s", self._retry_after)
-        self._dirty = True
+        self._dirty = self._whole_due = True
         self._retry_at = now + self._retry_after
         self._retry_after = min(2 * self._retry_after, RETRY_MOST)
         self._outcome = replace(self._outcome, error=str(error) or type(error).__name__)
+
+
+def _first_of(differences: Sequence[str]) -> str:
+    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    return differences[0] + more

@@ -11,13 +11,14 @@ from pathlib import Path
 
 LOCK = "agent.lock"
 MEMORY = "dataplane.json"
+JOURNAL = "dataplane.journal"
 REPORT = "report.json"
 LAST_GOOD = "last-good"
 
 
 def clear(run_dir: Path) -> None:
     """Remove everything but the lock, which its holder discards. Raises OSError."""
-    for name in (MEMORY, REPORT):
+    for name in (MEMORY, JOURNAL, REPORT):
         (run_dir / name).unlink(missing_ok=True)
     if (run_dir / LAST_GOOD).exists():
         shutil.rmtree(run_dir / LAST_GOOD)

@@ -1,7 +1,8 @@
 """The objects as they are now, between the source that puts and the loop that takes.
 
-Decides: when enough has been put for the loop to look: when nothing more came for a moment, at the latest after a
-bound, so that a storm of changes costs one pass and a steady trickle does not starve it.
+Decides: when enough has been put for the loop to look. What comes after a calm is taken at once; what follows soon,
+when nothing more came for a moment, at the latest after a bound: so a single change does not wait, a storm of changes
+costs few passes, and a steady trickle does not starve.
 Rules: the loop takes everything or nothing, never a state half way through an update.
 Must never: judge an object, or keep what is gone.
 """
@@ -19,6 +20,7 @@ from agent.sources.base import SourceError, Update
 from routes.objects import Object, ObjectKey
 
 QUIET = 0.05  # seconds without a change after which what there is is taken
+CALM = 0.2  # seconds without a change after which the next one is taken at once
 AT_LATEST = 1.0  # seconds after which it is taken although changes still come
 
 
@@ -48,7 +50,8 @@ class Store:
         self._last: Update | None = None
         self._changed_at = 0.0
         self._first_put: float | None = None
-        self._last_put = 0.0
+        self._last_put = float("-inf")
+        self._calm = True  # before what was put and is not taken yet
 
     def fileno(self) -> int:
         """For select and poll."""
@@ -65,8 +68,10 @@ class Store:
                 self._changed.add(key)
             self._last = update
             self._changed_at = time.time()
-            self._last_put = time.monotonic()
-            self._first_put = self._first_put or self._last_put
+            now = time.monotonic()
+            if self._first_put is None:
+                self._first_put, self._calm = now, now - self._last_put >= CALM
+            self._last_put = now
         os.eventfd_write(self._event, 1)
 
     def due(self) -> float | None:
@@ -101,4 +106,4 @@ class Store:
     def _due(self) -> float | None:
         if self._first_put is None:
             return None
-        return min(self._last_put + QUIET, self._first_put + AT_LATEST)
+        return self._first_put if self._calm else min(self._last_put + QUIET, self._first_put + AT_LATEST)

@@ -1,7 +1,8 @@
 """Plan, endpoints and what the kernel holds -> what the kernel must hold. Pure; imports only `routes`.
 
-`compile` does all; `recompile` does the pools of some Services and equals `compile`. The way through: `listener_ids` ->
-`pools.shares` -> `backend_ids` -> `fill.slots` (`maglev`), put together in `build`.
+`compile` does all; `recompile` does what a change concerns and equals `compile`. The way through: `listener_ids` ->
+`pools.shares` -> `backend_ids`, put together in `build`; slots are filled when somebody looks: `pool_table` ->
+`fill.slots` (`maglev`).
 """
 
 from agent.compile.build import compile, recompile
@@ -17,6 +18,7 @@ from agent.compile.image import (
     Names,
     Room,
 )
+from agent.compile.index import retired
 
 __all__ = [
     "BackendEntry",
@@ -31,4 +33,5 @@ __all__ = [
     "Room",
     "compile",
     "recompile",
+    "retired",
 ]

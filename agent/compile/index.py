@@ -105,6 +105,15 @@ class Index:
             self.present[place] = (*self.present.get(place, ()), x.target)
 
 
+def retired(image: MapImage) -> Mapping[int, BackendEntry]:
+    """The backends of an image that are neither ACTIVE nor FREE."""
+    index: Index | None = image.index
+    if index is not None and index.of(image):
+        return {x: image.backends[x] for x in index.retired}
+    neither = (BackendState.ACTIVE, BackendState.FREE)
+    return {x: entry for x, entry in image.backends.items() if entry.state not in neither}
+
+
 def _is_spare(entry: BackendEntry | None) -> bool:
     return entry is None or entry.state in REUSABLE
 

@@ -7,10 +7,12 @@ is known by its digest from then on, so that a pool read from the kernel can be 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
-from agent.compile.image import Recipe
+from agent.compile.image import POOL_SLOTS, Recipe
+
+_UNUSED = bytes(4 * POOL_SLOTS)  # no pool: there is no backend 0
 
 
 class PoolTable(Mapping[int, bytes]):
@@ -32,8 +34,14 @@ class PoolTable(Mapping[int, bytes]):
                 known.pop(number, None)
         return PoolTable(recipes, known)
 
+    def only(self, numbers: Iterable[int]) -> PoolTable:
+        """The table of these pools, which knows what this one knows."""
+        return PoolTable({x: self.recipes[x] for x in numbers}, self._digests)
+
     def holds(self, number: int, octets: bytes) -> bool:
         """Whether the slots of a pool are these."""
+        if octets == _UNUSED:
+            return False
         known = self._digests.get(number)
         return self[number] == octets if known is None else known == _digest(octets)
 

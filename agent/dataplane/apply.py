@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agent.compile.image import MapImage
+from agent.compile.image import MapImage, Touched
 from agent.dataplane import records
-from agent.dataplane.changes import Changes, KernelState, changes
+from agent.dataplane.changes import Changes, KernelState, changes, narrowed
 from agent.dataplane.counters import start_at_zero
 from agent.dataplane.errors import TableFull
 from agent.dataplane.readback import read_state
@@ -21,9 +21,18 @@ from loader.maps import Map
 
 def write_image(tables: Tables, image: MapImage) -> Changes:
     """Make the tables hold `image`; what that took. Raises TableFull (nothing written), LoaderError."""
+    return _write_over(tables, image, read_state(tables, image.pools))
+
+
+def write_touched(tables: Tables, image: MapImage, touched: Touched, before: MapImage) -> Changes:
+    """The same where the tables hold `before` and nothing but what was touched differs: nothing is read."""
+    held = {x: before.backends[x] for x in touched.backends if x in before.backends}
+    return _write_over(tables, narrowed(image, touched), KernelState({}, {}, {}, held))
+
+
+def _write_over(tables: Tables, image: MapImage, held: KernelState) -> Changes:
     for fault in _lack_of_room(tables, image):
         raise fault
-    held = read_state(tables, image.pools)
     wanted = changes(held, image)
     _write(tables, held, wanted)
     return wanted

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from agent.compile.image import BackendEntry, BackendState, ListenerEntry, ListenerKey, MapImage
+from agent.compile.image import BackendEntry, BackendState, ListenerEntry, ListenerKey, MapImage, Touched
+from agent.compile.pool_table import PoolTable
 from routes.plan import Address
 
 _K = TypeVar("_K")
@@ -77,7 +78,7 @@ class Changes:
 
 
 def changes(held: KernelState, image: MapImage) -> Changes:
-    """What turns `held` into `image`."""
+    """What turns `held` into `image`. Slots are filled only to be compared, or later, to be written."""
     backends = {**_freed(held, image), **_differing(held.backends, image.backends)}
     held_ids = {x.listener_id for x in held.listeners.values()}
     return Changes(
@@ -86,13 +87,31 @@ def changes(held: KernelState, image: MapImage) -> Changes:
             number for number, x in backends.items() if x.generation != _generation(held.backends, number)
         ),
         backends_up={number: x for number, x in backends.items() if x.state is BackendState.ACTIVE},
-        pools=_differing(held.pools, image.pools),
+        pools=_differing_pools(held.pools, image.pools),
         listeners=_differing(held.listeners, image.listeners),
         gateways=_differing(held.gateways, image.gateways),
         gateways_gone=frozenset(held.gateways.keys() - image.gateways.keys()),
         listeners_gone=frozenset(held.listeners.keys() - image.listeners.keys()),
         backends_down={number: x for number, x in backends.items() if x.state is not BackendState.ACTIVE},
     )
+
+
+def narrowed(image: MapImage, touched: Touched) -> MapImage:
+    """The pools and backends of an image that were touched, and no listeners or gateways."""
+    pools = image.pools
+    return replace(
+        image,
+        gateways={},
+        listeners={},
+        pools=pools.only(touched.pools) if isinstance(pools, PoolTable) else {x: pools[x] for x in touched.pools},
+        backends={x: image.backends[x] for x in touched.backends},
+    )
+
+
+def _differing_pools(held: Mapping[int, bytes], wanted: Mapping[int, bytes]) -> Mapping[int, bytes]:
+    if not isinstance(wanted, PoolTable):
+        return _differing(held, wanted)
+    return wanted.only([x for x in wanted if (octets := held.get(x)) is None or not wanted.holds(x, octets)])
 
 
 def _freed(held: KernelState, image: MapImage) -> Mapping[int, BackendEntry]:

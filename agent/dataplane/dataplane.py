@@ -2,7 +2,8 @@
 
 Decides: the order of starting (fit node, lock, own interface, programs, ageing) and the steps of a pass, each of which
 takes what the one before gave: `held`, `admit`, `apply`, `reconcile_interfaces`, `read_back`; so a pass judges by one
-picture of the node. Counters and flows are view.py's.
+picture of the node. A small change has `apply_touched` and `read_back_touched` alone, which look at nothing else.
+Counters and flows are view.py's.
 Rules: opening adopts whatever an agent before pinned, and takes nothing away; closing leaves everything pinned, hooked
 and running. Not thread-safe: one thread at a time, in one network namespace.
 Must never: unpin or detach on the way out, whatever the way.
@@ -11,15 +12,26 @@ Must never: unpin or detach on the way out, whatever the way.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from pyroute2 import IPRoute
 
-from agent.compile.image import GATEWAY_NODE_ADDRESS, BackendState, Held, ListenerKey, MapImage
-from agent.dataplane import checks, own_interface, sysctl
-from agent.dataplane.apply import write_image
-from agent.dataplane.changes import Changes, changes
+from agent.compile.image import (
+    GATEWAY_NODE_ADDRESS,
+    BackendEntry,
+    BackendName,
+    BackendState,
+    Held,
+    ListenerKey,
+    MapImage,
+    Names,
+    Room,
+)
+from agent.dataplane import checks, memory, own_interface, sysctl
+from agent.dataplane.apply import write_image, write_touched
+from agent.dataplane.changes import Changes, changes, narrowed
 from agent.dataplane.counters import name_verdicts
 from agent.dataplane.errors import NodeUnfit, translated
 from agent.dataplane.flows import backends_in_use
@@ -28,17 +40,19 @@ from agent.dataplane.hooks import Hooks
 from agent.dataplane.interfaces import Interfaces, Wiring
 from agent.dataplane.links import node_addresses, read_links
 from agent.dataplane.lock import AgentLock
-from agent.dataplane.memory import Memory, lives, recall, remember
+from agent.dataplane.memory import Life, Memory, life, lives, recall
 from agent.dataplane.objects import load, start_ageing
-from agent.dataplane.readback import read_backends, read_listeners, read_state, room
+from agent.dataplane.readback import read_backends, read_listeners, read_part, read_state, room
 from agent.dataplane.snat import declare_symmetric
 from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables
 from agent.dataplane.watch import InterfaceWatch
-from agent.settings import Settings
+from agent.settings import Delivery, Settings
 from loader import bpffs
 from loader.objects import Object
 from routes.plan import Address
+
+_JOURNAL_MOST = 1 << 20  # octets of the memory's journal from which on it is written anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,11 @@ class Dataplane:
         self._netlink = netlink
         self._tables = tables
         self._interfaces = interfaces
-        self._memory = recall(settings.run_dir)
+        self._recalled = recall(settings.run_dir)
+        self._memberships = self._recalled.memberships
+        self._named: tuple[MapImage, ...] = ()  # whose names are remembered: of these, the kernel holds some lives
+        self._edition: int | None = None  # of our own, None before there is one
+        self._applied: MapImage | None = None  # what the tables hold, None while that is not sure
         self._owner = owner
 
     @classmethod
@@ -105,9 +123,24 @@ class Dataplane:
             expired=expired,
             unused=waiting - backends_in_use(self._tables) if scan and waiting else frozenset(),
             node_addresses=node_addresses(self._netlink),
-            names=self._memory.names(backends),
+            names=self._names(backends),
             room=room(self._tables),
         )
+
+    @property
+    def room(self) -> Room:
+        """The sizes of the tables."""
+        return room(self._tables)
+
+    @property
+    def hooks_follow_backends(self) -> bool:
+        """Whether `reconcile_interfaces` is due when backends changed, and not only when interfaces did."""
+        return self._settings.delivery is Delivery.REDIRECT
+
+    @translated()
+    def unused(self, waiting: Collection[int]) -> frozenset[int]:
+        """Those of the backend ids that no flow refers to. Costs what `held` with `scan` does."""
+        return frozenset(waiting) - backends_in_use(self._tables) if waiting else frozenset()
 
     @translated()
     def node_addresses(self) -> frozenset[Address]:
@@ -125,26 +158,59 @@ class Dataplane:
     @translated()
     def apply(self, image: MapImage) -> Changes:
         """Write an image that was admitted; what was written. Raises TableFull with nothing written."""
-        ours = lives(image)
         # Before writing, since a process may die in between: then the kernel holds lives of both images.
-        self._remember(
-            replace(self._memory, listeners=image.names.listeners, backends={**self._memory.backends, **ours})
-        )
+        self._remember(image)
+        self._applied = None
         written = write_image(self._tables, image)
-        self._memory = replace(self._memory, backends=ours)
+        self._recalled, self._named, self._applied = Memory(), (image,), image
+        return written
+
+    @translated()
+    def apply_touched(self, image: MapImage) -> Changes | None:
+        """The same for an image that was recompiled from the one applied last; at the price of what it touched.
+
+        None, and nothing was done, when it is not sure that the tables hold that one.
+        """
+        before, touched = self._applied, image.touched
+        if before is None or touched is None or self._edition is None:
+            return None
+        words = {x: image.names.listeners[x] for x in touched.listeners if x in image.names.listeners}
+        self._applied = None
+        new = lives(image, sorted(touched.backends))
+        size = memory.append(self._edition, Names(words), new, self._settings.run_dir)
+        written = write_touched(self._tables, image, touched, before)
+        self._named, self._applied = (image,), image
+        if size > _JOURNAL_MOST:
+            self._edition = None  # the next image is written whole
         return written
 
     @translated()
     def read_back(self, image: MapImage) -> ReadBack:
         """What the kernel holds, compared with an image that was admitted."""
         state = read_state(self._tables, image.pools)
-        return ReadBack(frozenset(state.listeners), tuple(changes(state, image).differences()))
+        differences = tuple(changes(state, image).differences())
+        if differences:
+            self._applied = None
+        return ReadBack(frozenset(state.listeners), differences)
+
+    @translated()
+    def read_back_touched(self, image: MapImage) -> tuple[str, ...]:
+        """One line for each thing that the image touched and that is otherwise in the kernel."""
+        if image.touched is None:
+            return self.read_back(image).differences
+        state = read_part(self._tables, image.touched.pools, image.touched.backends)
+        differences = tuple(changes(state, narrowed(image, image.touched)).differences())
+        if differences:
+            self._applied = None
+        return differences
 
     @translated()
     def reconcile_interfaces(self, image: MapImage) -> Wiring:
         """Hook what must be hooked, route what must be routed, for an image that was admitted."""
-        wiring = self._interfaces.reconcile(image, self._memory.memberships)
-        self._remember(replace(self._memory, memberships=wiring.memberships))
+        wiring = self._interfaces.reconcile(image, self._memberships)
+        if wiring.memberships != self._memberships:
+            self._memberships = wiring.memberships
+            self._write_memory(*self._named)
         notes = checks.notes(self._settings.delivery, wiring.uplinks, self._settings.snat_ports)
         return replace(wiring, notes=(*wiring.notes, *notes))
 
@@ -160,10 +226,35 @@ class Dataplane:
     ) -> None:
         self.close()
 
-    def _remember(self, memory: Memory) -> None:
-        if memory != self._memory:
-            remember(memory, self._settings.run_dir)
-            self._memory = memory
+    def _names(self, held: Mapping[int, BackendEntry]) -> Names:
+        if not self._named:
+            return self._recalled.names(held)
+        found: dict[int, BackendName] = {}
+        for image in self._named:
+            for number, entry in held.items():
+                known = image.backends.get(number)
+                if known is not None and number in image.names.backends and life(0, known) == life(0, entry):
+                    found[number] = image.names.backends[number]
+        recalled = self._recalled.names(held)
+        return Names({**recalled.listeners, **self._named[-1].names.listeners}, {**recalled.backends, **found})
+
+    def _remember(self, image: MapImage) -> None:
+        """The names of an image, and those that were remembered: it is not known which lives the kernel will hold."""
+        last = self._named[-1] if self._named else None
+        known = last is not None and self._edition is not None and last.names == image.names
+        if not known or last is None or last.backends != image.backends:
+            self._named = (*self._named, image)[-2:]
+            self._write_memory(*self._named)
+
+    def _write_memory(self, *images: MapImage) -> None:
+        listeners = {**self._recalled.listeners, **(images[-1].names.listeners if images else {})}
+        self._edition = memory.write(listeners, self._lives(images), self._memberships, self._settings.run_dir)
+
+    def _lives(self, images: Sequence[MapImage]) -> Iterator[tuple[Life, BackendName]]:
+        yield from self._recalled.backends.items()
+        for number, image in enumerate(images, 1):
+            later = images[number].backends if number < len(images) else {}
+            yield from lives(image, [x for x in image.names.backends if image.backends[x] != later.get(x)])
 
 
 def _load(netlink: IPRoute, settings: Settings) -> tuple[Object, Object, int]:

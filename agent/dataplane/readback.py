@@ -1,17 +1,45 @@
 """What the kernel holds, read back in the image's words.
 
 Rules: the tables are read afresh each time, so that a difference is found whoever made it; pools are read only where an
-image names them (16 kB each), backends only where they were ever used.
+image names them (16 kB each), one by one and never kept, backends only where they were ever used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from agent.compile.image import BackendEntry, ListenerEntry, ListenerKey, Room
 from agent.dataplane import records
 from agent.dataplane.changes import KernelState
 from agent.dataplane.tables import Tables
+from loader.maps import Map
+
+
+class HeldPools(Mapping[int, bytes]):
+    """Table `pools`, as far as it has room for the ids given: each is read whenever it is looked at."""
+
+    def __init__(self, table: Map, ids: Collection[int]) -> None:
+        self._table = table
+        self._ids = ids
+
+    def __getitem__(self, number: int) -> bytes:
+        octets = self._table.get_raw(self._table.key.pack(number)) if number in self._ids else None
+        if octets is None:
+            raise KeyError(number)
+        return octets
+
+    def __iter__(self) -> Iterator[int]:
+        return (x for x in self._ids if x < self._table.max_entries)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def read_part(tables: Tables, pools: Collection[int], backends: Collection[int]) -> KernelState:
+    """Some pools and backends, and no listeners or gateways."""
+    found = {x: tables.backends.get(x) for x in backends}
+    entries = {x: records.backend_of(record) for x, record in found.items() if record is not None}
+    return KernelState({}, {}, HeldPools(tables.pools, pools), entries)
 
 
 def read_state(tables: Tables, pools: Collection[int]) -> KernelState:
@@ -19,7 +47,7 @@ def read_state(tables: Tables, pools: Collection[int]) -> KernelState:
     return KernelState(
         gateways={records.address_of(key): value["flags"] for key, value in tables.gateways.items()},
         listeners=read_listeners(tables),
-        pools=_read_pools(tables, pools),
+        pools=HeldPools(tables.pools, pools),
         backends=read_backends(tables),
     )
 
@@ -49,9 +77,3 @@ def room(tables: Tables) -> Room:
         pools=tables.pools.max_entries,
         backends=tables.backends.max_entries,
     )
-
-
-def _read_pools(tables: Tables, pools: Collection[int]) -> Mapping[int, bytes]:
-    table = tables.pools
-    found = {x: table.get_raw(table.key.pack(x)) for x in pools}
-    return {x: slots for x, slots in found.items() if slots is not None}
