@@ -63,6 +63,7 @@ def run(settings: Settings, manifests: Path, features: Mapping[str, str], starte
         store = stack.enter_context(contextlib.closing(Store()))
         source = FolderSource(manifests, settings.run_dir / LAST_GOOD)
         reporter = Reporter(settings.run_dir, source.name, reported_settings(settings, manifests), features)
+        stack.callback(reporter.close)
         loop = Loop(dataplane, store, settings.absent_grace, reporter.tell)
         server = stack.enter_context(_server(settings, view, reporter, loop))
         stack.enter_context(_following(source, store))

@@ -6,9 +6,10 @@ Rules: pure; every listener that the kernel holds is named, with the ids under w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from agent.compile.image import BackendEntry, BackendName, BackendState, ListenerKey, MapImage
+from agent.compile import backends_of
+from agent.compile.image import BackendEntry, BackendName, ListenerKey, MapImage
 from agent.pipeline import Wanted
 from agent.report import BackendReport, EndpointReport, ListenerReport
 from routes.plan import EndpointState, Listener, WeightedRef
@@ -21,15 +22,26 @@ def keys_of(listener: Listener) -> frozenset[ListenerKey]:
 
 def listeners(wanted: Wanted, image: MapImage) -> tuple[ListenerReport, ...]:
     """The plan's listeners as `image` holds them; one that it does not hold at all is left out."""
-    by_listener: dict[int, dict[int, BackendEntry]] = {}
-    for number, entry in image.backends.items():
-        if entry.state is not BackendState.FREE:
-            by_listener.setdefault(entry.listener_id, {})[number] = entry
+    by_listener = backends_of(image, {x.listener_id for x in image.listeners.values()})
     found = []
     for listener in wanted.plan.listeners:
         ids = {image.listeners[x].listener_id for x in keys_of(listener) if x in image.listeners}
         for number in ids:  # one: a listener has the same id at all its addresses
             found.append(_listener(number, listener, wanted, image, by_listener.get(number, {})))
+    return tuple(found)
+
+
+def listeners_after(before: Sequence[ListenerReport], wanted: Wanted, image: MapImage) -> tuple[ListenerReport, ...]:
+    """`listeners`, where `before` are those of the image that this one was recompiled from."""
+    if image.touched is None:
+        return listeners(wanted, image)
+    by_listener = backends_of(image, image.touched.listeners)
+    plan, positions = wanted.plan.listeners, wanted.resolved.positions
+    found = list(before)
+    for place, told in enumerate(before):
+        if told.id in by_listener:
+            listener = plan[positions[told.gateway, told.name]]
+            found[place] = _listener(told.id, listener, wanted, image, by_listener[told.id])
     return tuple(found)
 
 

@@ -7,7 +7,8 @@ Must never: hold counters (they are read from the kernel when they are wanted).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import msgspec
@@ -151,15 +152,27 @@ class Report:
         holds = self.source.synced and self.applied.verified_at is not None and not self.applied.error
         return holds and bool(self.uplinks)
 
-    def to_json(self) -> bytes:
-        """Indented, for people as well."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+    def pieces(self) -> Iterator[bytes]:
+        """The JSON, a field or an object a line, for people as well; in pieces, since all of it may be megabytes."""
+        before = b"{\n "
+        for name in (x.name for x in fields(self)):
+            value = getattr(self, name)
+            yield before + msgspec.json.encode(name) + b": "
+            if isinstance(value, tuple):
+                yield b"["
+                for number, item in enumerate(value):
+                    yield (b",\n  " if number else b"\n  ") + msgspec.json.encode(item)
+                yield b"]"
+            else:
+                yield msgspec.json.encode(value)
+            before = b",\n "
+        yield b"\n}\n"
 
 
-def save(report: Report, run_dir: Path) -> None:
-    """Publish `report` in `run_dir`. Raises OSError."""
+def save(pieces: Iterable[bytes], run_dir: Path) -> None:
+    """Publish a report, given in pieces, in `run_dir`. Raises OSError."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(run_dir / REPORT, report.to_json())
+    write_atomically(run_dir / REPORT, pieces)
 
 
 def load(run_dir: Path) -> Report | None:

@@ -1,9 +1,9 @@
 """From what the loop knows to what the world is told.
 
 Decides: what is Programmed: a listener that the kernel was given as it is wanted now, and whose every entry was read
-back. Rules: the report in memory and
-the one on the disk are the same value; one that cannot be written is logged and served over HTTP all the same. Times of
-conditions go on over a restart, for the report published last is where they come from.
+back. Rules: of what did not change nothing is made anew; the report on the disk is one that was in memory, soon the
+same (publisher.py), and one that cannot be written is served over HTTP all the same. Times of conditions go on over a
+restart, for the report published last is where they come from.
 Must never: hold up the loop.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 from agent import describe, report
 from agent.loop import Outcome
 from agent.narrate import news
+from agent.publisher import Publisher
 from agent.report import AppliedReport, ListenerReport, ObjectStatus, Report, SourceReport
-from agent.status import with_times
-from routes.status import programmed
+from agent.status import Told
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ class Reporter:
         """Takes up what was published last, so that nothing is forgotten until it is known better."""
         last = report.load(run_dir)
         now = time.time()
-        self._run_dir = run_dir
         self.current = Report(
             node=socket.gethostname(),
             pid=os.getpid(),
@@ -47,7 +46,15 @@ class Reporter:
             objects=last.objects if last is not None else (),
             listeners=last.listeners if last is not None else (),
         )
-        self._publish()
+        self._statuses = Told(self.current.objects)
+        self._told: Outcome | None = None
+        self._held: frozenset[tuple[str, str]] = frozenset()
+        self._publisher = Publisher(run_dir)
+        self._publisher.publish(self.current)
+
+    def close(self) -> None:
+        """Publish what is not published yet."""
+        self._publisher.close()
 
     def tell(self, outcome: Outcome) -> None:
         """Make and publish the report of `outcome`."""
@@ -70,37 +77,69 @@ class Reporter:
             ),
             settings=before.settings,
             features=before.features,
-            objects=_statuses(outcome, before.objects, now),
-            listeners=_listeners(outcome, before.listeners),
+            objects=self._objects(outcome, now),
+            listeners=self._listeners(outcome),
             uplinks=outcome.wiring.uplinks,
             notes=outcome.wiring.notes,
             refused=_refused(outcome),
         )
         for level, text in news(before, self.current):
             log.log(level, "%s", text)
-        self._publish()
+        self._told = outcome
+        self._publisher.publish(self.current)
 
-    def _publish(self) -> None:
-        try:
-            report.save(self.current, self._run_dir)
-        except OSError as error:
-            log.warning("cannot write the report: %s", error)
+    def _objects(self, outcome: Outcome, now: float) -> tuple[ObjectStatus, ...]:
+        if outcome.wanted is None:
+            return self.current.objects
+        reasons = describe.left_out(outcome.image) if outcome.image is not None else {}
+        if outcome.wiring.faults:
+            reasons |= {(x.gateway, x.name): outcome.wiring.faults[0] for x in outcome.wanted.plan.listeners}
+        held, before = self._held_now(outcome), self._told
+        if before is not None and _same_statuses(before, outcome) and held is self._held:
+            return self.current.objects
+        self._held = held
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._statuses.now(outcome.wanted.statuses, held - reasons.keys(), reasons, stamp)
+
+    def _held_now(self, outcome: Outcome) -> frozenset[tuple[str, str]]:
+        """Gateway and name of the listeners that the kernel was given as they are wanted, and holds."""
+        wanted, given, before = outcome.wanted, outcome.image_of, self._told
+        if wanted is None or given is None:
+            return frozenset()
+        if (
+            before is not None
+            and before.wanted is not None
+            and before.image_of is before.wanted
+            and given is wanted
+            and before.wanted.resolved.positions is wanted.resolved.positions
+            and before.read_back is outcome.read_back
+        ):  # the same listeners, by their names and addresses
+            return self._held
+        plan = frozenset(given.plan.listeners) if given.plan is not wanted.plan else None
+        found = frozenset(
+            (x.gateway, x.name)
+            for x in wanted.plan.listeners
+            if (plan is None or x in plan) and describe.keys_of(x) <= outcome.read_back
+        )
+        return self._held if found == self._held else found
+
+    def _listeners(self, outcome: Outcome) -> tuple[ListenerReport, ...]:
+        if outcome.image_of is None or outcome.image is None:
+            return self.current.listeners
+        before = self._told
+        if before is None or before.image is None:
+            return describe.listeners(outcome.image_of, outcome.image)
+        if before.image is outcome.image and before.image_of is outcome.image_of:
+            return self.current.listeners
+        return describe.listeners_after(self.current.listeners, outcome.image_of, outcome.image)
 
 
-def _statuses(outcome: Outcome, before: tuple[ObjectStatus, ...], now: float) -> tuple[ObjectStatus, ...]:
-    if outcome.wanted is None:
-        return before
-    given = frozenset(outcome.image_of.plan.listeners if outcome.image_of is not None else ())
-    held = {
-        (x.gateway, x.name)
-        for x in outcome.wanted.plan.listeners
-        if x in given and describe.keys_of(x) <= outcome.read_back
-    }
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    reasons = describe.left_out(outcome.image) if outcome.image is not None else {}
-    if outcome.wiring.faults:
-        reasons |= {(x.gateway, x.name): outcome.wiring.faults[0] for x in outcome.wanted.plan.listeners}
-    return with_times(programmed(outcome.wanted.statuses, held - reasons.keys(), reasons), before, stamp)
+def _same_statuses(before: Outcome, now: Outcome) -> bool:
+    """Whether nothing that statuses follow from is another, but for what is held."""
+    if before.wanted is None or now.wanted is None:
+        return False
+    left_out = (before.image.left_out if before.image else {}) == (now.image.left_out if now.image else {})
+    return before.wanted.statuses is now.wanted.statuses and left_out and before.wiring.faults == now.wiring.faults
 
 
 def _refused(outcome: Outcome) -> tuple[str, ...]:
@@ -110,9 +149,3 @@ def _refused(outcome: Outcome) -> tuple[str, ...]:
         *outcome.refused.reasons(),
         *(map(str, outcome.wanted.refused) if outcome.wanted is not None else ()),
     )
-
-
-def _listeners(outcome: Outcome, before: tuple[ListenerReport, ...]) -> tuple[ListenerReport, ...]:
-    if outcome.image_of is None or outcome.image is None:
-        return before
-    return describe.listeners(outcome.image_of, outcome.image)

@@ -7,13 +7,16 @@ published last are the memory, so a restart changes no time. Must never: judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import TypeAlias
 
 from agent.report import Condition, Conditions, ObjectStatus
 from routes import status as judged
 from routes.objects import ObjectKey, ParentReference
 
+_Key: TypeAlias = tuple[str, str, str]
+_Judged: TypeAlias = judged.GatewayClassStatus | judged.GatewayStatus | judged.RouteStatus
 _Times: TypeAlias = Mapping[tuple[str, str, str, str, str], tuple[str, str]]
 
 
@@ -32,6 +35,51 @@ def with_times(statuses: judged.Statuses, before: Sequence[ObjectStatus], now: s
         parents = [(f"parent {_parent(x.parent)}", x.conditions) for x in route.parents]
         objects.append(_status(route.key, parents, times, now))
     return tuple(objects)
+
+
+class Told:
+    """`with_times`, and what is Programmed, where only what changed since the call before is looked at.
+
+    `before` is what was published before the first call.
+    """
+
+    def __init__(self, before: Iterable[ObjectStatus]) -> None:
+        self._told: dict[_Key, ObjectStatus] = {(x.kind, x.namespace, x.name): x for x in before}
+        self._judged: dict[_Key, _Judged] = {}
+        self._held: Set[tuple[str, str]] = frozenset()
+        self._reasons: Mapping[tuple[str, str], str] = {}
+
+    def now(
+        self,
+        statuses: judged.Statuses,
+        held: Set[tuple[str, str]],
+        reasons: Mapping[tuple[str, str], str],
+        now: str,
+    ) -> tuple[ObjectStatus, ...]:
+        """`held` and `reasons`: see `programmed`."""
+        same = (held is self._held or held == self._held) and reasons == self._reasons
+        found: dict[_Key, _Judged] = {}
+        everything: Iterator[_Judged] = chain(statuses.classes, statuses.gateways, statuses.routes)
+        for status in everything:
+            key = status.key
+            found[key.kind, key.namespace, key.name] = status
+        new = {
+            key
+            for key, x in found.items()
+            if self._judged.get(key) is not x or (not same and isinstance(x, judged.GatewayStatus))
+        }
+        changed = judged.Statuses(
+            classes=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.GatewayClassStatus)),
+            gateways=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.GatewayStatus)),
+            routes=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.RouteStatus)),
+        )
+        before = [self._told[key] for key in new if key in self._told]
+        told = {
+            (x.kind, x.namespace, x.name): x for x in with_times(judged.programmed(changed, held, reasons), before, now)
+        }
+        self._told = {key: told.get(key) or self._told[key] for key in found}
+        self._judged, self._held, self._reasons = found, held, reasons
+        return tuple(self._told.values())
 
 
 def _gateway(gateway: judged.GatewayStatus, times: _Times, now: str) -> ObjectStatus:

@@ -18,7 +18,7 @@ from agent.compile.image import (
     Names,
     Room,
 )
-from agent.compile.index import retired
+from agent.compile.index import backends_of, retired
 
 __all__ = [
     "BackendEntry",
@@ -31,6 +31,7 @@ __all__ = [
     "MapImage",
     "Names",
     "Room",
+    "backends_of",
     "compile",
     "recompile",
     "retired",

@@ -8,7 +8,7 @@ Must never hold what does not follow from the image, its plan and its endpoints.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from agent.compile.image import BACKEND_FIRST, BackendEntry, BackendState, MapImage
 from routes.plan import Address, Endpoint, Listener, Plan, PoolRef
@@ -112,6 +112,18 @@ def retired(image: MapImage) -> Mapping[int, BackendEntry]:
         return {x: image.backends[x] for x in index.retired}
     neither = (BackendState.ACTIVE, BackendState.FREE)
     return {x: entry for x, entry in image.backends.items() if entry.state not in neither}
+
+
+def backends_of(image: MapImage, listeners: Collection[int]) -> Mapping[int, Mapping[int, BackendEntry]]:
+    """listener_id -> its backends that are not FREE, for these listeners."""
+    index: Index | None = image.index
+    if index is not None and index.of(image):
+        return {x: {i: image.backends[i] for i in index.of_listener.get(x, ())} for x in listeners}
+    found: dict[int, dict[int, BackendEntry]] = {x: {} for x in listeners}
+    for number, entry in image.backends.items():
+        if entry.state is not BackendState.FREE and entry.listener_id in found:
+            found[entry.listener_id][number] = entry
+    return found
 
 
 def _is_spare(entry: BackendEntry | None) -> bool:
