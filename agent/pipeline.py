@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from routes.endpoints import RefusedEndpoint, endpoints, refused_endpoints
+from routes.endpoints import RefusedEndpoint, endpoints, judged
 from routes.objects import EndpointSlice, Object, ObjectKey, Service
 from routes.plan import Address, Endpoint, Plan, PoolRef
 from routes.resolved import FOLLOWED, Resolved, resolved, resolved_after
@@ -41,15 +41,15 @@ def wanted(objects: Mapping[ObjectKey, Object], node_addresses: Collection[Addre
     found = resolved(objects.values())
     slices = [x for x in objects.values() if isinstance(x, EndpointSlice)]
     services = [x for x in objects.values() if isinstance(x, Service)]
-    forbidden = _forbidden(found.plan, node_addresses)
+    pools, refused = judged(slices, services, forbidden=_forbidden(found.plan, node_addresses))
     by_service: dict[tuple[str, str], tuple[EndpointSlice, ...]] = {}
     for x in slices:
         by_service[_service_of(x)] = (*by_service.get(_service_of(x), ()), x)
     return Wanted(
         plan=found.plan,
         statuses=found.statuses,
-        endpoints=endpoints(slices, services, forbidden=forbidden),
-        refused=refused_endpoints(slices, services, forbidden=forbidden),
+        endpoints=pools,
+        refused=refused,
         changed=None,
         resolved=found,
         slices=by_service,
@@ -75,16 +75,14 @@ def wanted_after(
     for key in changed:
         if key.kind == EndpointSlice.KIND:
             touched |= _moved(slices, old.get(key), objects.get(key))
-    forbidden = _forbidden(found.plan, node_addresses)
     own = [x for service in touched for x in slices.get(service, ())]
     services = list(_services(objects, touched))
-    new = endpoints(own, services, forbidden=forbidden)
+    new, refused = judged(own, services, forbidden=_forbidden(found.plan, node_addresses))
     gone = endpoints((), _services(old, touched)).keys() - new.keys()
     different = {pool: x for pool, x in new.items() if before.endpoints.get(pool) != x}
     pools = {**before.endpoints, **different}
     for pool in gone:
         del pools[pool]
-    refused = refused_endpoints(own, services, forbidden=forbidden)
     untouched = [x for x in before.refused if (x.pool.namespace, x.pool.service) not in touched]
     return Wanted(
         plan=found.plan,

@@ -8,6 +8,7 @@ published last are the memory, so a restart changes no time. Must never: judge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from itertools import chain
 from typing import TypeAlias
 
@@ -82,6 +83,18 @@ class Told:
         return tuple(self._told.values())
 
 
+@lru_cache(maxsize=1024)  # ten thousand routes say mostly the same
+def _timed(condition: judged.Condition, since: str) -> Condition:
+    return Condition(
+        type=condition.type,
+        status=condition.status,
+        reason=condition.reason,
+        message=condition.message,
+        observed_generation=condition.observed_generation,
+        last_transition_time=since,
+    )
+
+
 def _gateway(gateway: judged.GatewayStatus, times: _Times, now: str) -> ObjectStatus:
     attached = {f"listener {x.name}": x.attached_routes for x in gateway.listeners}
     places = [("", gateway.conditions), *((f"listener {x.name}", x.conditions) for x in gateway.listeners)]
@@ -100,14 +113,7 @@ def _status(
 ) -> ObjectStatus:
     def timed(place: str, condition: judged.Condition) -> Condition:
         old_status, since = times.get((key.kind, key.namespace, key.name, place, condition.type), ("", now))
-        return Condition(
-            type=condition.type,
-            status=condition.status,
-            reason=condition.reason,
-            message=condition.message,
-            observed_generation=condition.observed_generation,
-            last_transition_time=since if old_status == condition.status else now,
-        )
+        return _timed(condition, since if old_status == condition.status else now)
 
     return ObjectStatus(
         kind=key.kind,

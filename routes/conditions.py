@@ -9,6 +9,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from routes.attach import Attachment
 from routes.conflicts import OwnListener
@@ -77,6 +78,7 @@ def route_parent(attachment: Attachment, refs_problem: Problem | None, supersede
 _GOOD = {"Accepted": "accepted", "ResolvedRefs": "all references resolved"}
 
 
+@lru_cache(maxsize=1024)  # ten thousand listeners say mostly the same
 def _condition(type_: str, generation: int, problem: Problem | None) -> Condition:
     """A condition whose reason for True is its own name."""
     if problem is None:
@@ -84,6 +86,7 @@ def _condition(type_: str, generation: int, problem: Problem | None) -> Conditio
     return Condition(type_, "False", problem.reason, problem.message, generation)
 
 
+@lru_cache(maxsize=1024)  # ten thousand listeners say mostly the same
 def _programmed(generation: int, problem: Problem | None) -> Condition:
     if problem is None:
         return Condition("Programmed", "Unknown", "Pending", "not yet read back from the kernel", generation)

@@ -50,10 +50,26 @@ def endpoints(
     `forbidden` maps addresses that must not be endpoints (the gateways', the node's own) to the reason. For one changed
     Service give that Service and its slices: its part of the result is the same as with all.
     """
-    return {
-        pool: _states(x for x in seen if _refusal(x.address, forbidden) is None)
-        for pool, seen in _seen(slices, services)
-    }
+    return judged(slices, services, forbidden=forbidden)[0]
+
+
+def judged(
+    slices: Iterable[EndpointSlice], services: Iterable[Service], *, forbidden: Mapping[Address, str] = _NOTHING
+) -> tuple[Mapping[PoolRef, tuple[Endpoint, ...]], tuple[RefusedEndpoint, ...]]:
+    """`endpoints` and `refused_endpoints` at once, at half the price."""
+    found: dict[PoolRef, tuple[Endpoint, ...]] = {}
+    refused_: dict[tuple[PoolRef, Address, int], RefusedEndpoint] = {}
+    for pool, seen in _seen(slices, services):
+        allowed = []
+        for endpoint in seen:
+            reason = _refusal(endpoint.address, forbidden)
+            if reason is None:
+                allowed.append(endpoint)
+            else:
+                place = (pool, endpoint.address, endpoint.port)
+                refused_[place] = RefusedEndpoint(*place, reason)
+        found[pool] = _states(allowed)
+    return found, _sorted(refused_.values())
 
 
 def refused_endpoints(
@@ -63,14 +79,11 @@ def refused_endpoints(
     forbidden: Mapping[Address, str] = _NOTHING,
 ) -> tuple[RefusedEndpoint, ...]:
     """What `endpoints` leaves out for the same arguments, sorted by pool, then address and port."""
-    found: dict[tuple[PoolRef, Address, int], RefusedEndpoint] = {}
-    for pool, seen in _seen(slices, services):
-        for endpoint in seen:
-            reason = _refusal(endpoint.address, forbidden)
-            if reason is not None:
-                place = (pool, endpoint.address, endpoint.port)
-                found[place] = RefusedEndpoint(*place, reason)
-    return tuple(sorted(found.values(), key=lambda x: (x.pool, x.address.version, int(x.address), x.port)))
+    return judged(slices, services, forbidden=forbidden)[1]
+
+
+def _sorted(refusals: Iterable[RefusedEndpoint]) -> tuple[RefusedEndpoint, ...]:
+    return tuple(sorted(refusals, key=lambda x: (x.pool, x.address.version, int(x.address), x.port)))
 
 
 @dataclass(frozen=True, slots=True)

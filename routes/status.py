@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -127,6 +128,7 @@ def _waits(condition: Condition) -> bool:
     return condition.type == "Programmed" and condition.status == "Unknown"
 
 
+@lru_cache(maxsize=1024)  # ten thousand listeners say mostly the same
 def _decided(condition: Condition, why: str) -> Condition:
     if why:
         return replace(condition, status="False", message=why)  # its reason stays Pending

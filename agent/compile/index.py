@@ -28,9 +28,9 @@ class Index:
         self.plan = plan
         self.endpoints = endpoints
         self.listener_ids = frozenset(x.listener_id for x in image.listeners.values())
-        self.users: dict[PoolRef, set[int]] = {}
+        self.users: dict[PoolRef, tuple[int, ...]] = {}
         self.present: dict[tuple[Address, int], tuple[str, ...]] = {}
-        self.of_listener: dict[int, set[int]] = {}
+        self.of_listener: dict[int, tuple[int, ...]] = {}
         self.retired: set[int] = set()
         self.top = max(image.backends, default=BACKEND_FIRST - 1) + 1
         self.spare = [x for x in range(BACKEND_FIRST, self.top) if _is_spare(image.backends.get(x))]
@@ -41,7 +41,7 @@ class Index:
             self._add(found)
         for number, entry in image.backends.items():
             if entry.state is not BackendState.FREE:
-                self.of_listener.setdefault(entry.listener_id, set()).add(number)
+                self._belongs(entry, number)
                 if entry.state is not BackendState.ACTIVE:
                     self.retired.add(number)
 
@@ -57,7 +57,7 @@ class Index:
         """Another plan, whose listeners differ at the `changed` positions."""
         for position in changed:
             for pool in _pools(self.plan.listeners[position]):
-                self.users[pool].discard(position)
+                self.users[pool] = tuple(x for x in self.users[pool] if x != position)
             self._use(position, plan.listeners[position])
         self.plan = plan
 
@@ -75,14 +75,18 @@ class Index:
     def set_backend(self, number: int, before: BackendEntry | None, entry: BackendEntry) -> None:
         """Another entry of a backend id."""
         if before is not None and before.state is not BackendState.FREE:
-            self.of_listener[before.listener_id].discard(number)
+            left = tuple(x for x in self.of_listener[before.listener_id] if x != number)
+            self.of_listener[before.listener_id] = left
         if entry.state is not BackendState.FREE:
-            self.of_listener.setdefault(entry.listener_id, set()).add(number)
+            self._belongs(entry, number)
         if entry.state in (BackendState.FREE, BackendState.ACTIVE):
             self.retired.discard(number)
         else:
             self.retired.add(number)
         self._set_spare(number, entry)
+
+    def _belongs(self, entry: BackendEntry, number: int) -> None:
+        self.of_listener[entry.listener_id] = (*self.of_listener.get(entry.listener_id, ()), number)
 
     def _set_spare(self, number: int, entry: BackendEntry) -> None:
         while self.top <= number:
@@ -97,7 +101,7 @@ class Index:
 
     def _use(self, position: int, listener: Listener) -> None:
         for pool in _pools(listener):
-            self.users.setdefault(pool, set()).add(position)
+            self.users[pool] = (*self.users.get(pool, ()), position)
 
     def _add(self, found: Iterable[Endpoint]) -> None:
         for x in found:

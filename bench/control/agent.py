@@ -1,0 +1,177 @@
+"""`python -m bench.control.agent ROUTES`: the agent's own parts with that many routes; what was measured, as JSON.
+
+Decides what a time is: from when the source puts a change into the store until another process reads it from the
+kernel's table. Rules: store, loop, data plane and reporter are put together as agent/daemon.py does; only the source is
+another: objects come decoded, since what a folder of ten thousand routes costs to read is YAML. The main thread is the
+loop's. A process of its own for each number of routes, so that memory is that of this number alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.compile.image import ListenerKey
+from agent.daemon import keep_calm
+from agent.dataplane.dataplane import Dataplane
+from agent.loop import Loop, Outcome
+from agent.reporter import Reporter
+from agent.settings import Settings, TableSizes
+from agent.sources.base import Update
+from agent.store import Store
+from bench.control import node
+from bench.control.objects import endpoint_slice, objects, route
+from bench.control.watch import Watch
+from routes.objects import Object, ObjectKey
+
+ROUNDS: Final = 25
+_BETWEEN: Final = 0.4  # seconds: changes come after a calm
+_DEADLINE: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Times in milliseconds, memory in MiB: resident after the last change, and the most it ever was."""
+
+    routes: int
+    first_start: float
+    endpoint: list[float]
+    route: list[float]
+    resident: int
+    most: int
+
+
+class Bench:
+    """The source's side: changes something and waits for it."""
+
+    def __init__(self, store: Store, count: int, everything: dict[ObjectKey, Object]) -> None:
+        self._store = store
+        self._count = count
+        self._everything = everything
+        self._outcome = Outcome()
+        self._told = threading.Condition()
+
+    def tell(self, outcome: Outcome) -> None:
+        """Called by the loop's thread."""
+        with self._told:
+            self._outcome = outcome
+            self._told.notify()
+
+    def start(self) -> float:
+        """Put everything; milliseconds until the kernel was read to hold it."""
+        began = time.monotonic()
+        self._put(*self._everything.values())
+        with self._told:
+            assert self._told.wait_for(lambda: self._outcome.verified_at is not None, _DEADLINE), self._outcome.error
+        assert self._outcome.image is not None
+        assert len(self._outcome.image.pools) == self._count, self._outcome.image.left_out
+        return (time.monotonic() - began) * 1000
+
+    def times(self, watch: Watch, change: Callable[[int, int], Object]) -> list[float]:
+        """Change one thing after the other; `change` is given a route's number and how often it was changed before."""
+        found = []
+        different = min(ROUNDS, self._count)
+        for turn in range(ROUNDS):
+            time.sleep(_BETWEEN)
+            number = turn % different * self._count // different
+            changed = change(number, turn // different)
+            watch.begin(self._pool(number))
+            began = time.monotonic()
+            self._put(changed)
+            found.append((watch.seen() - began) * 1000)
+        return found
+
+    def _pool(self, number: int) -> int:
+        image, wanted = self._outcome.image, self._outcome.wanted
+        assert image is not None
+        assert wanted is not None
+        listener = next(x for x in wanted.plan.listeners if x.route == f"default/route-{number}")
+        return image.listeners[ListenerKey(listener.addresses[0], listener.port, listener.protocol)].pool_id
+
+    def _put(self, *changed: Object) -> None:
+        self._store.put(Update(tuple((x.key, x) for x in changed), (), (), (), True))
+
+
+class _Stop:
+    """Readable once it was set."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0)
+
+    def fileno(self) -> int:
+        return self._event
+
+    def set(self) -> None:
+        os.eventfd_write(self._event, 1)
+
+
+def settings(count: int, directory: Path, pins: Path) -> Settings:
+    """The defaults, and as many pools as it takes."""
+    pools = max(TableSizes().max_pools, count + 256)
+    return Settings(
+        uplinks=(node.UPLINK,),
+        tables=TableSizes(max_pools=pools),
+        pin_dir=pins / "penstock",
+        run_dir=directory / "run",
+    )
+
+
+def measure(count: int, directory: Path) -> Measured:
+    """Everything, in a node of its own."""
+    keep_calm()
+    chosen = settings(count, directory, node.enter(directory))
+    with ExitStack() as stack:
+        dataplane = stack.enter_context(Dataplane.open(chosen))
+        store = stack.enter_context(closing(Store()))
+        reporter = stack.enter_context(closing(Reporter(chosen.run_dir, "bench", {}, {})))
+        watch = stack.enter_context(Watch(next(chosen.pin_dir.glob("v*")) / "pools"))
+        bench = Bench(store, count, dict(objects(count)))
+        stop = _Stop()
+        found: list[Measured] = []
+
+        def tell(outcome: Outcome) -> None:
+            reporter.tell(outcome)
+            bench.tell(outcome)
+
+        def work() -> None:
+            try:
+                first = bench.start()
+                endpoint = bench.times(watch, lambda number, again: endpoint_slice(number, "a", ready=1 + again % 2))
+                weights = bench.times(watch, lambda number, again: route(number, (10 + again, 90)))
+                found.append(Measured(count, first, endpoint, weights, _memory("VmRSS"), _memory("VmHWM")))
+            finally:
+                stop.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        Loop(dataplane, store, chosen.absent_grace, tell).run(stop)
+        thread.join()
+    return found[0]
+
+
+def _memory(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+def main() -> None:
+    """Print what was measured."""
+    logging.basicConfig(level=logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-", ignore_cleanup_errors=True) as directory:
+        print(json.dumps(asdict(measure(int(sys.argv[1]), Path(directory)))))
+
+
+if __name__ == "__main__":
+    main()
