@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -104,9 +104,9 @@ class Loop:
         self._scan = False  # look for retired backends without flows at the next pass
         self._rewire = False  # links, addresses or routes changed
         self._rewire_at = 0.0
-        self._objects: Mapping[ObjectKey, Object] | None = None  # as they were last, read in full
-        self._resolved: Mapping[ObjectKey, Object] = {}  # the objects that `wanted` was made from
-        self._changed: frozenset[ObjectKey] = frozenset()  # keys that changed since
+        self._objects: dict[ObjectKey, Object] = {}
+        self._synced = False  # they were read in full once
+        self._old: dict[ObjectKey, Object | None] = {}  # those that changed, as they were when `wanted` was made
         self._admitted: Admitted | None = None  # of the image that the kernel was last given
         self._touched: set[PoolRef] | None = None  # pools that changed since the last image was made; None: any
         self._whole_due = True  # the tables may hold something else than the last image
@@ -133,6 +133,8 @@ class Loop:
         began = self._outcome
         try:
             self._look(self._store.take())
+            if self._stale and not self._whole_due and self._retry_at is None:
+                self._bring_about(now)  # what changed comes first: the rest may take longer than it
             self._interfaces(now)
             self._timers(now)
             if (self._dirty or self._stale) and (self._retry_at is None or now >= self._retry_at):
@@ -147,12 +149,17 @@ class Loop:
     def _look(self, state: State | None) -> None:
         if state is None:
             return
-        self._outcome = replace(self._outcome, state=state)
-        self._changed |= state.changed
-        if not self._changed:
+        self._outcome = replace(self._outcome, state=replace(state, changes={}))
+        for key, new in state.changes.items():
+            self._old.setdefault(key, self._objects.get(key))
+            if new is None:
+                self._objects.pop(key, None)
+            else:
+                self._objects[key] = new
+        if not self._old:
             self._verify_at = 0.0  # whatever the source says, what is told of the kernel is not older than that
-        if state.synced and (self._changed or self._objects is None):
-            self._objects, self._stale, self._retry_at = state.objects, True, None
+        if state.synced and (self._old or not self._synced):
+            self._synced, self._stale, self._retry_at = True, True, None
 
     def _interfaces(self, now: float) -> None:
         self._rewire = self._dataplane.watch.changed() or self._rewire
@@ -203,15 +210,16 @@ class Loop:
     def _resolve(self, node_addresses: frozenset[Address]) -> Wanted | None:
         """What is wanted now, which is the outcome's from then on; None before the source was read in full."""
         objects, before = self._objects, self._outcome.wanted
-        if objects is None:
+        if not self._synced:
             return None
         if before is None or node_addresses != self._node_addresses:
             found = wanted(objects, node_addresses)
         elif self._stale:
-            found = wanted_after(before, self._resolved, objects, self._changed, node_addresses)
+            old = {key: x for key, x in self._old.items() if x is not None}
+            found = wanted_after(before, old, objects, self._old.keys(), node_addresses)
         else:
             return before
-        self._resolved, self._changed, self._stale = objects, frozenset(), False
+        self._old, self._stale = {}, False
         self._node_addresses = node_addresses
         if found.changed is None or self._touched is None:
             self._touched = None

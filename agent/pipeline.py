@@ -65,7 +65,7 @@ def wanted_after(
 ) -> Wanted:
     """What `objects` want, given what `old` wanted and the keys that `changed` between the two.
 
-    `node_addresses` must be those that `before` was made with.
+    Of `old` no more is asked than those keys. `node_addresses` must be those that `before` was made with.
     """
     if any(key.kind not in FOLLOWED for key in changed):
         return wanted(objects, node_addresses)

@@ -1,4 +1,4 @@
-"""The objects as they are now, between the source that puts and the loop that takes.
+"""What changed, between the source that puts and the loop that takes.
 
 Decides: when enough has been put for the loop to look. What comes after a calm is taken at once; what follows soon,
 when nothing more came for a moment, at the latest after a bound: so a single change does not wait, a storm of changes
@@ -26,13 +26,12 @@ AT_LATEST = 1.0  # seconds after which it is taken although changes still come
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All objects, with what changed since the state before.
+    """What changed since the state before, None for an object that is gone.
 
     `synced`: the source was read in full once. `changed_at` is seconds since the epoch.
     """
 
-    objects: Mapping[ObjectKey, Object]
-    changed: frozenset[ObjectKey]
+    changes: Mapping[ObjectKey, Object | None]
     errors: tuple[SourceError, ...]
     notes: tuple[SourceError, ...]
     synced: bool
@@ -45,8 +44,7 @@ class Store:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._objects: dict[ObjectKey, Object] = {}
-        self._changed: set[ObjectKey] = set()
+        self._changes: dict[ObjectKey, Object | None] = {}
         self._last: Update | None = None
         self._changed_at = 0.0
         self._first_put: float | None = None
@@ -60,12 +58,8 @@ class Store:
     def put(self, update: Update) -> None:
         """Take over an update of the source."""
         with self._lock:
-            for key, decoded in update.upserts:
-                self._objects[key] = decoded
-                self._changed.add(key)
-            for key in update.removed:
-                self._objects.pop(key, None)
-                self._changed.add(key)
+            self._changes.update(update.upserts)
+            self._changes.update(dict.fromkeys(update.removed))
             self._last = update
             self._changed_at = time.time()
             now = time.monotonic()
@@ -88,14 +82,13 @@ class Store:
             if due is None or self._last is None or time.monotonic() < due:
                 return None
             state = State(
-                objects=dict(self._objects),
-                changed=frozenset(self._changed),
+                changes=self._changes,
                 errors=self._last.errors,
                 notes=self._last.notes,
                 synced=self._last.synced,
                 changed_at=self._changed_at,
             )
-            self._changed.clear()
+            self._changes = {}
             self._first_put = None
         return state
 

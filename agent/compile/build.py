@@ -121,20 +121,22 @@ def recompile(
         names.pop(id_, None)
     names |= _retired_names(entries, previous.names.backends)
     names |= _backend_names(shared, ids)
-    listener_names = {
-        **previous.names.listeners,
-        **_listener_names([x.listener for x in listeners], previous.listeners),
-    }
-    for id_ in outlived - index.listener_ids:
-        if not index.of_listener.get(id_):
-            listener_names.pop(id_, None)
+    listener_names = previous.names.listeners
+    told = _listener_names([x.listener for x in listeners], previous.listeners)
+    nameless = [x for x in outlived - index.listener_ids if not index.of_listener.get(x)]
+    if nameless or any(listener_names.get(x) != name for x, name in told.items()):
+        listener_names = {x: name for x, name in {**listener_names, **told}.items() if x not in nameless}
+    rejected = previous.rejected
+    counts = {pool_id: pools.rejected(shares) for pool_id, (_, shares) in shared.items()}
+    if any(rejected.get(x) != count for x, count in counts.items()):
+        rejected = {**rejected, **counts}
     image = replace(
         previous,
         gateways=_gateways(plan, held),
         pools=_pools_after(previous, all_recipes, recipes),
         backends={**previous.backends, **entries},
         names=Names(listener_names, names),
-        rejected={**previous.rejected, **{x: pools.rejected(shares) for x, (_, shares) in shared.items()}},
+        rejected=rejected,
         recipes=all_recipes,
         touched=Touched(
             frozenset(recipes),

@@ -50,7 +50,7 @@ def test_updates_put_together_are_taken_together(store: Store) -> None:
     store.put(update(ONE))
     store.put(update(TWO))
     state = taken(store)
-    assert (dict(state.objects), state.changed) == (dict([ONE, TWO]), {ONE[0], TWO[0]})
+    assert state.changes == dict([ONE, TWO])
     assert (store.due(), store.take()) == (None, None)
 
 
@@ -59,14 +59,14 @@ def test_only_what_changed_since_is_changed(store: Store) -> None:
     taken(store)
     store.put(update(removed=(ONE[0],)))
     state = taken(store)
-    assert (dict(state.objects), state.changed) == (dict([TWO]), {ONE[0]})
+    assert state.changes == {ONE[0]: None}
 
 
 def test_a_state_taken_does_not_change_any_more(store: Store) -> None:
     store.put(update(ONE))
     state = taken(store)
     store.put(update(removed=(ONE[0],)))
-    assert dict(state.objects) == dict([ONE])
+    assert state.changes == dict([ONE])
 
 
 def test_a_put_makes_it_readable_and_a_take_quiet(store: Store) -> None:
