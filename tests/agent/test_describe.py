@@ -8,8 +8,9 @@ import pytest
 
 from agent import describe
 from agent.compile import compile as compile_image
+from agent.compile import recompile
 from agent.compile.image import Held
-from agent.pipeline import wanted
+from agent.pipeline import wanted, wanted_after
 from agent.report import ListenerReport
 from tests.agent.objects import GATEWAY, decoded, endpoint_slice, route, service
 
@@ -23,6 +24,29 @@ def described(*manifests: str, before: tuple[str, ...] = ()) -> tuple[ListenerRe
         held = Held(listeners=image.listeners, backends=image.backends, names=image.names)
     now = wanted(decoded(*manifests), ())
     return describe.listeners(now, compile_image(now.plan, now.endpoints, held))
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        (route(a=3, b=1), endpoint_slice("a", "10.0.0.1", "10.0.0.3"), endpoint_slice("b", "10.0.0.2")),
+        (route(a=3, b=1), endpoint_slice("b", "10.0.0.2")),
+        (route(b=2), endpoint_slice("a", "10.0.0.1"), endpoint_slice("b", "10.0.0.2")),
+    ],
+)
+def test_what_a_change_touched_is_all_that_is_different(later: tuple[str, ...]) -> None:
+    base = (GATEWAY, service("a"), service("b"))
+    slices = (endpoint_slice("a", "10.0.0.1"), endpoint_slice("b", "10.0.0.2"))
+    old, new = decoded(*base, route(a=3, b=1), *slices), decoded(*base, *later)
+    first = wanted(old, ())
+    image = compile_image(first.plan, first.endpoints, Held())
+    before = describe.listeners(first, image)
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    then = wanted_after(first, old, new, changed, ())
+    held = Held(listeners=image.listeners, backends=image.backends, names=image.names)
+    again = recompile(image, then.plan, then.endpoints, held, then.changed or ())
+    assert again.touched is not None
+    assert describe.listeners_after(before, then, again) == describe.listeners(then, again) != before
 
 
 BOTH = (endpoint_slice("a", "10.0.0.1"), endpoint_slice("a", "fd00::1"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.pipeline import wanted
+from agent.pipeline import wanted, wanted_after
 from agent.report import ObjectStatus
-from agent.status import with_times
+from agent.status import Told, with_times
 from routes.objects import ObjectKey
 from routes.status import Condition, GatewayClassStatus, Statuses, programmed
 from tests.agent.objects import GATEWAY, decoded, endpoint_slice, route, service
@@ -52,6 +52,31 @@ def test_another_reason_or_message_changes_no_time() -> None:
     after = with_times(one("Second"), with_times(one("First"), (), THEN), NOW)
     (condition,) = after[0].places[0].conditions
     assert (condition.reason, condition.message, condition.last_transition_time) == ("Second", "it is Second", THEN)
+
+
+def test_what_is_told_little_by_little_is_what_is_told_at_once() -> None:
+    base = (GATEWAY, service("a"), endpoint_slice("a", "10.0.0.1"))
+    web: set[tuple[str, str]] = {("default/edge", "web")}
+    steps = [
+        (decoded(*base), set[tuple[str, str]](), {}),
+        (decoded(*base, route(a=1)), set[tuple[str, str]](), {("default/edge", "web"): "no room"}),
+        (decoded(*base, route(a=1)), web, {}),
+        (decoded(*base, route(a=1, b=1)), web, {}),
+        (decoded(*base), web, {}),
+        (decoded(*base, route(a=1)), web, {}),
+    ]
+    told, before, last = Told(()), (), None
+    for number, (objects, held, reasons) in enumerate(steps):
+        now = f"2026-01-0{number + 1}T00:00:00Z"
+        if last is None:
+            found = wanted(objects, ())
+        else:
+            old, was = last
+            changed = {key for key in old.keys() | objects.keys() if old.get(key) != objects.get(key)}
+            found = wanted_after(was, old, objects, changed, ())
+        before = with_times(programmed(found.statuses, held, reasons), before, now)
+        assert told.now(found.statuses, held, reasons, now) == before
+        last = (objects, found)
 
 
 def test_an_object_that_came_back_starts_anew() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.compile.image import BackendName, BackendState, ListenerKey, ListenerName, Names
+from agent.compile.image import BackendName, BackendState, ListenerKey, ListenerName, Names, Touched
 from agent.dataplane import Dataplane, View
 from agent.dataplane.dataplane import ReadBack
 from agent.dataplane.errors import AlreadyRunning, NodeUnfit, NotInstalled, PinsOfAnother, TableFull
@@ -70,6 +70,32 @@ def test_an_image_is_applied_read_back_and_remembered(settings: Settings) -> Non
     assert ip_address("10.220.0.1") in held.node_addresses
     with View.open(settings.pin_dir, settings.run_dir, settings.object_dir) as view:
         assert view.names() == NAMES
+
+
+def test_a_small_change_is_written_read_back_and_remembered(settings: Settings) -> None:
+    name = BackendName("default/web", 1, 0.5, "Pod default/web-1")
+    touched = Touched(frozenset({1}), frozenset({2, 3}), frozenset({1}))
+    changed = replace(
+        IMAGE,
+        pools={1: pool(3)},
+        backends={2: backend(state=BackendState.DRAINING), 3: backend(3)},
+        names=Names(NAMES.listeners, {**NAMES.backends, 3: name}),
+        touched=touched,
+    )
+    with Dataplane.open(settings) as opened:
+        assert opened.apply_touched(changed) is None  # nobody knows what the tables hold
+        opened.apply(IMAGE)
+        assert opened.read_back_touched(changed)
+        assert opened.apply_touched(changed) is None  # it is not what was applied
+        opened.apply(IMAGE)
+        written = opened.apply_touched(changed)
+        assert written is not None
+        assert (set(written.pools), set(written.backends_up), set(written.backends_down)) == ({1}, {3}, {2})
+        assert written.fresh_backends == {3}
+        assert opened.read_back_touched(changed) == ()
+        assert opened.read_back(changed) == ReadBack(frozenset(IMAGE.listeners), ())
+    with Dataplane.open(settings) as opened:
+        assert opened.held().names == changed.names
 
 
 def test_an_agent_that_starts_again_finds_everything(settings: Settings) -> None:

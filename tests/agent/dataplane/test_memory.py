@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agent import run_dir
-from agent.compile.image import BackendName, ListenerName
-from agent.dataplane.memory import Memory, life, recall, remember
+from agent.compile.image import BackendName, ListenerName, Names
+from agent.dataplane.memory import Memory, append, life, recall, remember
 from routes.plan import Protocol
 
 from .images import BACKEND6, backend
@@ -28,6 +28,23 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     assert recall(tmp_path / "run") == MEMORY
     remember(Memory(), tmp_path / "run")
     assert recall(tmp_path / "run") == Memory()
+
+
+def test_what_was_appended_comes_back_with_the_edition_that_it_belongs_to(tmp_path: Path) -> None:
+    other = BackendName("default/dns", 3, 0.5, "Pod default/dns-1")
+    new, again = life(4, backend(4)), life(2, backend())
+    edition = remember(MEMORY, tmp_path)
+    append(edition, Names({2: LISTENERS[1]}), [(new, other)], tmp_path)
+    append(edition, Names(), [(again, other)], tmp_path)
+    found = recall(tmp_path)
+    assert found.listeners == {**LISTENERS, 2: LISTENERS[1]}
+    assert found.backends == {**MEMORY.backends, new: other, again: other}
+    append(edition + 1, Names(), [(life(5, backend(5)), other)], tmp_path)
+    with (tmp_path / run_dir.JOURNAL).open("ab") as journal:
+        journal.write(b'{"edition": ')  # an agent died here
+    assert recall(tmp_path) == found
+    remember(MEMORY, tmp_path)
+    assert recall(tmp_path) == MEMORY
 
 
 @pytest.mark.parametrize("change", [{"generation": 2}, {"address": BACKEND6}, {"port": 8081}])
