@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -41,6 +41,7 @@ from routes.plan import Address, PoolRef
 log = logging.getLogger(__name__)
 
 VERIFY_EVERY = 30.0  # seconds between two readings back when nothing happens
+SLICE = 0.005  # seconds of reading back in one pass, so that what changes meanwhile need not wait
 RETIRE_EVERY = 60.0  # seconds between two looks at which retired backends still have flows
 REWIRE_EVERY = 0.2  # seconds between two looks at the interfaces while they change all the time
 RETRY_FIRST, RETRY_MOST = 1.0, 30.0  # seconds until what failed is tried again
@@ -115,6 +116,7 @@ class Loop:
         self._retry_at: float | None = None
         self._retry_after = RETRY_FIRST
         self._verify_at = 0.0
+        self._walk: Iterator[tuple[str, ...]] | None = None  # the reading back that is under way
         self._retire_at = 0.0
         self.beat = time.monotonic()
 
@@ -183,10 +185,29 @@ class Loop:
             self._scan = bool(states - {BackendState.ACTIVE, BackendState.FREE})
             self._dirty = self._dirty or self._scan
         if now >= self._verify_at and not (self._dirty or self._stale):
+            self._verify_slowly(now)
+
+    def _verify_slowly(self, now: float) -> None:
+        """Some milliseconds of reading everything back; it is due until it is done."""
+        admitted = self._admitted
+        if admitted is None:
+            return
+        if self._walk is None:
             self._admit_again()
-            if not self._dirty and self._admitted is not None:
-                self._wire(self._admitted.image)
-                self._verify(now)
+            if self._dirty:
+                return
+            self._wire(admitted.image)
+            if faults := self._outcome.wiring.faults:
+                raise NotHeld(_first_of(faults))
+            self._walk = self._dataplane.read_back_slowly(lambda: (self._admitted or admitted).image)
+        for differences in self._walk:
+            if differences:
+                self._verify(now)  # which tells what of it is held
+                return
+            if time.monotonic() - now > SLICE:
+                return
+        self._walk, self._verify_at = None, now + VERIFY_EVERY
+        self._outcome = replace(self._outcome, verified_at=time.time(), error="")
 
     def _admit_again(self) -> None:
         """What a node may hold changes without any news: a socket lets go of a port, IPv6 is switched off."""
@@ -313,7 +334,7 @@ class Loop:
     def _verify(self, now: float) -> None:
         if self._admitted is None:
             return
-        self._verify_at = now + VERIFY_EVERY
+        self._walk, self._verify_at = None, now + VERIFY_EVERY
         found = self._dataplane.read_back(self._admitted.image)
         self._outcome = replace(self._outcome, read_back=found.listeners)
         if differences := (*self._outcome.wiring.faults, *found.differences):
@@ -327,6 +348,7 @@ class Loop:
         else:
             log.exception("this is a defect; tried again in %.0f s", self._retry_after)
         self._dirty = self._whole_due = True
+        self._walk = None
         self._retry_at = now + self._retry_after
         self._retry_after = min(2 * self._retry_after, RETRY_MOST)
         self._outcome = replace(self._outcome, error=str(error) or type(error).__name__)

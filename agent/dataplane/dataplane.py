@@ -12,7 +12,7 @@ Must never: unpin or detach on the way out, whatever the way.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -46,6 +46,7 @@ from agent.dataplane.readback import read_backends, read_listeners, read_part, r
 from agent.dataplane.snat import declare_symmetric
 from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables
+from agent.dataplane.walk import differences
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Delivery, Settings
 from loader import bpffs
@@ -188,10 +189,18 @@ class Dataplane:
     def read_back(self, image: MapImage) -> ReadBack:
         """What the kernel holds, compared with an image that was admitted."""
         state = read_state(self._tables, image.pools)
-        differences = tuple(changes(state, image).differences())
-        if differences:
+        found = tuple(changes(state, image).differences())
+        if found:
             self._applied = None
-        return ReadBack(frozenset(state.listeners), differences)
+        return ReadBack(frozenset(state.listeners), found)
+
+    def read_back_slowly(self, image: Callable[[], MapImage]) -> Iterator[tuple[str, ...]]:
+        """`read_back` in slices of some milliseconds: what is otherwise in each. `image()` may change in between."""
+        with translated():
+            for found in differences(self._tables, image):
+                if found:
+                    self._applied = None
+                yield found
 
     @translated()
     def read_back_touched(self, image: MapImage) -> tuple[str, ...]:
@@ -199,10 +208,10 @@ class Dataplane:
         if image.touched is None:
             return self.read_back(image).differences
         state = read_part(self._tables, image.touched.pools, image.touched.backends)
-        differences = tuple(changes(state, narrowed(image, image.touched)).differences())
-        if differences:
+        found = tuple(changes(state, narrowed(image, image.touched)).differences())
+        if found:
             self._applied = None
-        return differences
+        return found
 
     @translated()
     def reconcile_interfaces(self, image: MapImage) -> Wiring:
