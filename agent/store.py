@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.sources.base import SourceError, Update
 from routes.objects import Object, ObjectKey
@@ -60,7 +60,7 @@ class Store:
         with self._lock:
             self._changes.update(update.upserts)
             self._changes.update(dict.fromkeys(update.removed))
-            self._last = update
+            self._last = replace(update, upserts=(), removed=())
             self._changed_at = time.time()
             now = time.monotonic()
             if self._first_put is None:

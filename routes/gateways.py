@@ -7,6 +7,7 @@ conformance test GatewayStaticAddresses wants AddressNotUsable and not a part). 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -35,7 +36,7 @@ class OwnGateway:
 
     @property
     def name(self) -> str:
-        return str(self.gateway.key)
+        return sys.intern(str(self.gateway.key))  # each of its listeners has it, and what is made of that
 
     @property
     def usable(self) -> bool:

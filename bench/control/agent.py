@@ -33,7 +33,7 @@ from agent.store import Store
 from bench.control import node
 from bench.control.objects import endpoint_slice, objects, route
 from bench.control.watch import Watch
-from routes.objects import Object, ObjectKey
+from routes.objects import Object
 
 ROUNDS: Final = 25
 _BETWEEN: Final = 0.4  # seconds: changes come after a calm
@@ -55,10 +55,9 @@ class Measured:
 class Bench:
     """The source's side: changes something and waits for it."""
 
-    def __init__(self, store: Store, count: int, everything: dict[ObjectKey, Object]) -> None:
+    def __init__(self, store: Store, count: int) -> None:
         self._store = store
         self._count = count
-        self._everything = everything
         self._outcome = Outcome()
         self._told = threading.Condition()
 
@@ -70,8 +69,10 @@ class Bench:
 
     def start(self) -> float:
         """Put everything; milliseconds until the kernel was read to hold it."""
+        everything = tuple(objects(self._count).items())
         began = time.monotonic()
-        self._put(*self._everything.values())
+        self._store.put(Update(everything, (), (), (), True))
+        del everything
         with self._told:
             assert self._told.wait_for(lambda: self._outcome.verified_at is not None, _DEADLINE), self._outcome.error
         assert self._outcome.image is not None
@@ -136,7 +137,7 @@ def measure(count: int, directory: Path) -> Measured:
         store = stack.enter_context(closing(Store()))
         reporter = stack.enter_context(closing(Reporter(chosen.run_dir, "bench", {}, {})))
         watch = stack.enter_context(Watch(next(chosen.pin_dir.glob("v*")) / "pools"))
-        bench = Bench(store, count, dict(objects(count)))
+        bench = Bench(store, count)
         stop = _Stop()
         found: list[Measured] = []
 
