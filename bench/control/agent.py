@@ -48,6 +48,7 @@ class Measured:
     first_start: float
     endpoint: list[float]
     route: list[float]
+    slots: list[float]
     resident: int
     most: int
 
@@ -91,6 +92,17 @@ class Bench:
             began = time.monotonic()
             self._put(changed)
             found.append((watch.seen() - began) * 1000)
+        return found
+
+    def slots(self) -> list[float]:
+        """How long the slots of a pool take: they are computed when somebody looks."""
+        image = self._outcome.image
+        assert image is not None
+        found = []
+        for number in list(image.pools)[:ROUNDS]:
+            began = time.monotonic()
+            assert image.pools[number]
+            found.append((time.monotonic() - began) * 1000)
         return found
 
     def _pool(self, number: int) -> int:
@@ -150,7 +162,9 @@ def measure(count: int, directory: Path) -> Measured:
                 first = bench.start()
                 endpoint = bench.times(watch, lambda number, again: endpoint_slice(number, "a", ready=1 + again % 2))
                 weights = bench.times(watch, lambda number, again: route(number, (10 + again, 90)))
-                found.append(Measured(count, first, endpoint, weights, _memory("VmRSS"), _memory("VmHWM")))
+                found.append(
+                    Measured(count, first, endpoint, weights, bench.slots(), _memory("VmRSS"), _memory("VmHWM"))
+                )
             finally:
                 stop.set()
 
