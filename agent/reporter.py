@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import describe, report
+from agent.dataplane.interfaces import Wiring
 from agent.loop import Outcome
 from agent.narrate import news
 from agent.publisher import Publisher
@@ -92,8 +93,9 @@ class Reporter:
         if outcome.wanted is None:
             return self.current.objects
         reasons = describe.left_out(outcome.image) if outcome.image is not None else {}
-        if outcome.wiring.faults:
-            reasons |= {(x.gateway, x.name): outcome.wiring.faults[0] for x in outcome.wanted.plan.listeners}
+        lack = _lack(outcome.wiring)
+        if lack:
+            reasons |= {(x.gateway, x.name): lack for x in outcome.wanted.plan.listeners}
         held, before = self._held_now(outcome), self._told
         if before is not None and _same_statuses(before, outcome) and held is self._held:
             return self.current.objects
@@ -134,12 +136,19 @@ class Reporter:
         return describe.listeners_after(self.current.listeners, outcome.image_of, outcome.image)
 
 
+def _lack(wiring: Wiring) -> str:
+    """Why no listener is served, whatever the tables hold; "" if nothing is lacking."""
+    if wiring.faults:
+        return wiring.faults[0]
+    return "" if wiring.uplinks else "no uplink is there: no client beyond this node is served"
+
+
 def _same_statuses(before: Outcome, now: Outcome) -> bool:
     """Whether nothing that statuses follow from is another, but for what is held."""
     if before.wanted is None or now.wanted is None:
         return False
     left_out = (before.image.left_out if before.image else {}) == (now.image.left_out if now.image else {})
-    return before.wanted.statuses is now.wanted.statuses and left_out and before.wiring.faults == now.wiring.faults
+    return before.wanted.statuses is now.wanted.statuses and left_out and _lack(before.wiring) == _lack(now.wiring)
 
 
 def _refused(outcome: Outcome) -> tuple[str, ...]:

@@ -21,6 +21,24 @@ _DEFAULT = Settings()
 
 LIMIT_PREFIX = "limit_"
 
+_LIMIT = {
+    "tcp_established": "established TCP",
+    "udp": "UDP",
+    "half_open": "a handshake",
+    "closed": "TCP after FIN both ways",
+    "reset": "TCP after an RST",
+}
+_ROOM = {
+    "tcp_flows": "established TCP flows, per address family",
+    "half_open": "handshakes at a time, per address family",
+    "udp_flows": "UDP flows, per address family",
+    "max_gateways": "gateway addresses",
+    "max_listeners": "listeners times their addresses",
+    "max_pools": "pools, one per listener and address family",
+    "max_backends": "endpoints, per listener, backendRef and family",
+    "max_interfaces": "interfaces with a hook",
+}
+
 
 def places(command: _F) -> _F:
     """--pin-dir, --run-dir and --object-dir."""
@@ -50,7 +68,7 @@ def sizes_and_limits(command: _F) -> _F:
             type=int,
             default=limit.default,
             show_default=True,
-            help="Seconds without a packet.",
+            help=f"Seconds without a packet after which a flow is forgotten: {_LIMIT[limit.name]}.",
         )(command)
     for size in reversed(dataclasses.fields(TableSizes)):
         command = click.option(
@@ -58,7 +76,7 @@ def sizes_and_limits(command: _F) -> _F:
             type=int,
             default=size.default,
             show_default=True,
-            help="Room.",
+            help=f"Room for so many {_ROOM[size.name]}; fixed when the tables are first made.",
         )(command)
     return command
 

@@ -30,7 +30,15 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of Gateway API manifests, watched for changes.",
 )
-@click.option("--uplink", "uplinks", multiple=True, default=(AUTO,), show_default=True, help="Client-facing interface.")
+@click.option(
+    "--uplink",
+    "uplinks",
+    multiple=True,
+    default=(AUTO,),
+    show_default=True,
+    metavar="IFACE",
+    help="Interface that clients are behind; may be repeated.",
+)
 @click.option(
     "--delivery",
     type=click.Choice([x.value for x in Delivery]),
@@ -58,10 +66,26 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     "--symmetric", multiple=True, metavar="CIDR", help="Backends whose replies pass this node: they see the client."
 )
 @places
-@click.option("--metrics-address", default=Settings().metrics_address, show_default=True, help="For HTTP.")
-@click.option("--absent-grace", type=int, default=Settings().absent_grace, show_default=True, help="Seconds.")
 @click.option(
-    "--reply-rate-limit", type=int, default=Settings().reply_rate_limit, show_default=True, help="Per CPU and second."
+    "--metrics-address",
+    default=Settings().metrics_address,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="For /metrics, /status, /healthz, /readyz.",
+)
+@click.option(
+    "--absent-grace",
+    type=int,
+    default=Settings().absent_grace,
+    show_default=True,
+    help="Seconds in no EndpointSlice until a backend's flows are reset.",
+)
+@click.option(
+    "--reply-rate-limit",
+    type=int,
+    default=Settings().reply_rate_limit,
+    show_default=True,
+    help="RST and ICMP of our own, per CPU and second.",
 )
 @sizes_and_limits
 def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **values: Any) -> None:

@@ -105,6 +105,7 @@ def test_an_uplink_that_is_not_there_is_waited_for(machine: Node) -> None:
     status = machine.until(lambda x: x["applied"]["verified_at"] is not None)
     assert (status["ready"], status["uplinks"]) == (False, [])
     assert any("uplink0" in x for x in status["notes"])
+    assert "no uplink is there" in str(status["objects"])
     machine.command("ip", "link", "set", "other0", "name", "uplink0")
     assert machine.until(lambda x: x["ready"])["uplinks"] == ["uplink0"]
 
