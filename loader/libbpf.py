@@ -76,6 +76,8 @@ ffi.cdef(
     void *bpf_object__next_program(const void *object, void *program);
     const char *bpf_program__name(const void *program);
     int bpf_program__fd(const void *program);
+    int bpf_program__set_autoload(void *program, bool autoload);
+    bool bpf_program__autoload(const void *program);
     const char *bpf_map__name(const void *map);
     int bpf_map__fd(const void *map);
     int bpf_map__type(const void *map);
@@ -99,6 +101,8 @@ ffi.cdef(
     int bpf_obj_pin(int fd, const char *path);
     int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size);
     int bpf_btf_get_fd_by_id(uint32_t id);
+    int bpf_prog_get_fd_by_id(uint32_t id);
+    int bpf_map_get_fd_by_id(uint32_t id);
     int bpf_map_create(int type, const char *name, uint32_t key, uint32_t value, uint32_t entries, const void *opts);
     int bpf_prog_load(int type, const char *name, const char *license, const void *insns, size_t count, void *opts);
     int bpf_map_lookup_elem(int fd, const void *key, void *value);

@@ -3,17 +3,20 @@
 Decides: the order of a load - bpffs there, file open, settings written, pins compared, then and only then the kernel.
 Rules: a map whose name begins with a dot is the object's own (.rodata, .bss); every other one is pinned under its name,
 or found there and used, so two objects loaded with one pin directory share their maps, and an agent that starts again
-finds its own. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
+finds its own. An object that is loaded beside another uses those of its maps that it names, and has the rest to itself:
+nothing of it is pinned. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins
+nothing.
 Must never: attach; remove a pin.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from loader import bpffs, rodata
 from loader.btf import Btf, raw_data
@@ -25,6 +28,9 @@ from loader.pins import MapShape, require_compatible
 from loader.program import Program
 from loader.spec import ObjectSpec
 from loader.verifier import load_error
+
+_Settle: TypeAlias = Callable[[Any, MapShape, str], None]
+"""What becomes of one of the maps before the load: libbpf's image of it, the shape it must have, its name."""
 
 
 class Object:
@@ -44,12 +50,21 @@ class Object:
         VerifierRejected, PermissionDenied, NotSupported.
         """
         bpffs.make_directory(pin_dir)
-        handle = _open(spec.path)
-        try:
-            return _load(handle, spec, pin_dir)
-        except BaseException:
-            lib().bpf_object__close(handle)
-            raise
+        return _opened(spec, lambda image, shape, name: _pin_or_reuse(image, shape, pin_dir / name))
+
+    @classmethod
+    def load_beside(cls, spec: ObjectSpec, pin_dir: Path, borrowed: Collection[str], program: str) -> Object:
+        """Loads one program of `spec`: with the maps `borrowed` as they are pinned under `pin_dir`, whatever their
+        sizes, and the others new.
+
+        Pins nothing: what is new goes with the object. LoaderError (one of `borrowed` is not pinned), and as `load`.
+        """
+
+        def borrow(image: Any, shape: MapShape, name: str) -> None:
+            if name in borrowed:
+                _borrow(image, shape, pin_dir / name)
+
+        return _opened(spec, borrow, program)
 
     def program(self, name: str) -> Program:
         """The program of that function name."""
@@ -87,7 +102,19 @@ def _open(path: Path) -> Any:
     return handle
 
 
-def _load(handle: Any, spec: ObjectSpec, pin_dir: Path) -> Object:
+def _opened(spec: ObjectSpec, settle: _Settle, only: str | None = None) -> Object:
+    handle = _open(spec.path)
+    try:
+        for x in _programs(handle):
+            if only is not None and name_of(lib().bpf_program__name(x)) != only:
+                checked(lib().bpf_program__set_autoload(x, False), "leaving out a program")
+        return _load(handle, spec, settle)
+    except BaseException:
+        lib().bpf_object__close(handle)
+        raise
+
+
+def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
     btf = Btf(raw_data(lib().bpf_object__btf(handle)))
     images = {name_of(lib().bpf_map__name(x)): x for x in _maps(handle)}
     rodata.write(next((x for n, x in images.items() if n.endswith(rodata.SECTION)), None), btf, spec.rodata)
@@ -98,14 +125,14 @@ def _load(handle: Any, spec: ObjectSpec, pin_dir: Path) -> Object:
         checked(lib().bpf_map__set_max_entries(shared[name], entries), f"sizing map {name}")
     shapes = {name: _shape(image, btf) for name, image in shared.items()}
     for name, image in shared.items():
-        _pin_or_reuse(image, shapes[name], pin_dir / name)
+        settle(image, shapes[name], name)
     with messages() as said:
         result = lib().bpf_object__load(handle)
     if result < 0:
         raise load_error(-result, spec.path, said)
     maps = {n: Map(lib().bpf_map__fd(x), n, shapes[n].key, shapes[n].value) for n, x in shared.items()}
     programs = {}
-    for x in _programs(handle):
+    for x in filter(lib().bpf_program__autoload, _programs(handle)):
         name = name_of(lib().bpf_program__name(x))
         programs[name] = Program(lib().bpf_program__fd(x), name)
     return Object(handle, btf, maps, programs)
@@ -117,10 +144,19 @@ def _pin_or_reuse(image: Any, wanted: MapShape, path: Path) -> None:
         checked(lib().bpf_map__set_pin_path(image, os.fsencode(path)), f"pinning {path}")
         return
     try:
-        require_compatible(Map(fd, path.name), wanted)
-        checked(lib().bpf_map__reuse_fd(image, fd), f"using the map pinned at {path}")
+        _reuse(image, wanted, Map(fd, path.name))
     finally:
         os.close(fd)
+
+
+def _borrow(image: Any, wanted: MapShape, path: Path) -> None:
+    with Map.open_pinned(path) as pinned:
+        _reuse(image, dataclasses.replace(wanted, max_entries=pinned.max_entries), pinned)
+
+
+def _reuse(image: Any, wanted: MapShape, pinned: Map) -> None:
+    require_compatible(pinned, wanted)
+    checked(lib().bpf_map__reuse_fd(image, pinned.fd), f"using the pinned map {pinned.name}")
 
 
 def _shape(image: Any, btf: Btf) -> MapShape:

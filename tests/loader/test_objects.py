@@ -189,3 +189,24 @@ def test_closing_gives_every_fd_back(pin_dir: Path) -> None:
         with pytest.raises(Incompatible):
             Object.load(ObjectSpec(compiled(SAMPLE, variant)), pin_dir)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_one_program_beside_another_object_shares_what_it_borrows_and_pins_nothing(pin_dir: Path) -> None:
+    with Object.load(ObjectSpec(compiled(SAMPLE), max_entries={"table": 5}), pin_dir) as first:
+        pins = map_ids(pin_dir)
+        second = Object.load_beside(ObjectSpec(compiled(SAMPLE)), pin_dir, ("table",), "count_first")
+        with second:
+            assert list(second.programs) == ["count_first"]
+            assert second.map("table").id == first.map("table").id
+            assert second.map("counts").id != first.map("counts").id
+            before = list(first.map("counts").raw_items())
+            second.program("count_first").test_run(FRAME)
+            assert list(first.map("counts").raw_items()) == before
+        assert map_ids(pin_dir) == pins
+
+
+def test_what_is_borrowed_must_be_there_and_fit(pin_dir: Path) -> None:
+    with pytest.raises(LoaderError, match="no map is pinned at"):
+        Object.load_beside(ObjectSpec(compiled(SAMPLE)), pin_dir, ("table",), "count_first")
+    with Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir), pytest.raises(Incompatible):
+        Object.load_beside(ObjectSpec(compiled(SAMPLE, "RENUMBERED")), pin_dir, ("table",), "count_first")
