@@ -11,7 +11,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("run", "status", "check", "flows", "top", "down")
+_COMMANDS = ("run", "status", "check", "flows", "top", "explain", "down")
 
 
 class _Lazy(click.Group):

@@ -69,10 +69,10 @@ def read_flows(tables: Tables) -> Iterator[FlowRecord]:
     for name, table in tables.flows.items():
         for key, flow in table.items():
             if not flow["flags"] & is_reply:
-                yield _record(
+                yield record_of(
                     key,
                     flow,
-                    _twin(table, key, flow),
+                    twin_of(table, key, flow),
                     table=name,
                     now=now,
                     state=states[flow["state"]],
@@ -85,23 +85,28 @@ def backends_in_use(tables: Tables) -> frozenset[int]:
     return frozenset(flow["backend_id"] for table in tables.flows.values() for _, flow in table.items())
 
 
-def _twin(table: Map, key: Record, flow: Record) -> Record | None:
+def twin_key(key: Record, flow: Record) -> Record:
+    """The reverse of what `flow`, which stands under `key`, rewrites to (bpf/flow.h)."""
     width = len(key["saddr"])
-    twin: Record | None = table.get(
-        {
-            **key,
-            "saddr": flow["to_daddr"]["octets"][:width],
-            "daddr": flow["to_saddr"]["octets"][:width],
-            "sport": flow["to_dport"],
-            "dport": flow["to_sport"],
-        }
-    )
+    return {
+        **key,
+        "saddr": flow["to_daddr"]["octets"][:width],
+        "daddr": flow["to_saddr"]["octets"][:width],
+        "sport": flow["to_dport"],
+        "dport": flow["to_sport"],
+    }
+
+
+def twin_of(table: Map, key: Record, flow: Record) -> Record | None:
+    """The other half of `flow`, which stands under `key`; None if there is none of its generation."""
+    twin: Record | None = table.get(twin_key(key, flow))
     return twin if twin and twin["generation"] == flow["generation"] else None
 
 
-def _record(
+def record_of(
     key: Record, flow: Record, twin: Record | None, *, table: str, now: int, state: str, redirected: bool
 ) -> FlowRecord:
+    """The record of a pair, given its half of the request direction. `now` is seconds since boot."""
     width = len(key["saddr"])  # a flow has one family; its rewritten addresses are as wide as its key's
     reply: Mapping[str, Any] = twin or {"packets": 0, "bytes": 0, "seen": flow["seen"]}
     return FlowRecord(

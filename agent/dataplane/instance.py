@@ -1,0 +1,118 @@
+"""A second instance of one program, for trials: it meets the live tables that are only read, and its own of the others.
+
+Decides: which tables are which, and how small its own are. Rules: nothing is pinned or attached, and what a run writes
+goes with the process. Nothing leaves: in a test run a redirect is only noted, and the one helper that does send
+(bpf_clone_redirect in bpf/fragment.h) sends fragments that wait, of which the table here has none.
+Must never: be given a table to write that is alive.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.dataplane.met import MetFlow, find, halves
+from agent.dataplane.tables import FLOWS, PROGRAMS, Tables
+from agent.packet import Tuple
+from loader.maps import possible_cpus
+from loader.objects import Object
+from loader.running import tag
+from loader.spec import ObjectSpec
+
+BORROWED = ("interfaces", "snat_sources", "symmetric", "gateways", "listeners", "pools", "backends")
+"""Tables that the programs only read."""
+
+_FEW = 1024  # an LRU keeps some entries for each CPU; what a run writes fits all the same
+_SIZES = {
+    **dict.fromkeys(FLOWS, _FEW),
+    **{f"ageing_{protocol}{family}": 64 for protocol in ("tcp", "udp") for family in (4, 6)},
+    "listener_counts": 1,
+    "backend_counts": 1,
+    "datagrams": _FEW,
+    "held_fragments": _FEW,
+}
+_REDIRECT = 7  # linux/pkt_cls.h: TC_ACT_REDIRECT
+_SKB_SIZE, _SKB_IFINDEX = 192, 40  # struct __sk_buff of linux/bpf.h
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One packet through the program. `verdict` is a name of `enum verdict`, `after` the frame as the program left it,
+    `chosen` the backend id that it found in a slot: 0 if it looked in none."""
+
+    verdict: str
+    redirected: bool
+    after: bytes
+    chosen: int
+
+
+class Instance:
+    """Owns the program and its tables: a context manager."""
+
+    def __init__(self, tables: Tables, loaded: Object, program: str) -> None:
+        self._tables = tables
+        self._object = loaded
+        self._program = loaded.program(program)
+        self._flows = {name: loaded.map(name) for name in FLOWS}
+
+    @classmethod
+    def load(cls, tables: Tables, object_dir: Path, settings: Mapping[str, int], program: str) -> Instance:
+        """`settings`: constants of the programs; those that this object file does not know are left out."""
+        known = tables.btf.section(".rodata")
+        spec = ObjectSpec(object_dir / PROGRAMS, {x: y for x, y in settings.items() if x in known}, _SIZES)
+        return cls(tables, Object.load_beside(spec, tables.pins, BORROWED, program), program)
+
+    def run(self, frame: bytes, ifindex: int, seen: Iterable[Tuple]) -> Run:
+        """The frame at that interface. Of the live flows there are those of the tuples `seen`, and of earlier runs
+        there is nothing."""
+        self._prepare(seen)
+        before = self._counted()
+        context = bytearray(_SKB_SIZE)
+        struct.pack_into("=I", context, _SKB_IFINDEX, ifindex)
+        result = self._program.test_run(frame, ctx=bytes(context))
+        names = self._tables.names("verdict")
+        (moved,) = (i for i, (x, y) in enumerate(zip(before, self._counted(), strict=True)) if x != y)
+        return Run(names[moved % len(names)], result.retval == _REDIRECT, result.data, self._chosen())
+
+    @property
+    def tag(self) -> bytes:
+        """The kernel's digest of the program."""
+        return tag(self._program.id)
+
+    def flow(self, wanted: Tuple) -> MetFlow | None:
+        """The flow of a tuple after the run."""
+        return find(self._flows, self._tables.btf, wanted)
+
+    def close(self) -> None:
+        """Twice is once."""
+        self._object.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _prepare(self, seen: Iterable[Tuple]) -> None:
+        for name in (*FLOWS, "datagrams", "held_fragments"):
+            table = self._object.map(name)
+            table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
+        for flow in seen:
+            for name, key, value in halves(self._tables.flows, flow):
+                self._flows[name].set_raw(key, value)
+        self._object.map("flow_usage").set(0, self._tables.flow_usage.get(0))
+        for name in ("packet_scratch", "reply_rates"):
+            table = self._object.map(name)
+            table.set(0, [table.value.zero] * possible_cpus())
+
+    def _counted(self) -> list[int]:
+        """Packets by hook and verdict."""
+        return [sum(x["packets"] for x in per_cpu) for _, per_cpu in self._object.map("verdicts").items()]
+
+    def _chosen(self) -> int:
+        per_cpu: list[dict[str, Any]] = self._object.map("packet_scratch").get(0)
+        return next((x["backend_id"] for x in per_cpu if x["listener_id"]), 0)
