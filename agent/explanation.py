@@ -260,10 +260,10 @@ def _way(outcome: Outcome) -> str | None:
         return None
     if not outcome.redirected:
         return "out of " + name if outcome.place.direction is Direction.EGRESS else "up the stack"
+    if outcome.marked:
+        return "past the stack, straight out of an uplink"
     if local or (outcome.flow is not None and "FLOW_SNAT" in outcome.flow.flags):
         return "by penstock0, up the stack"
-    if outcome.place.role is Role.POD:
-        return "past the stack, out of an uplink"
     return f"past the stack, to the pod behind {outcome.way_out}"
 
 

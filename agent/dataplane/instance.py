@@ -36,16 +36,18 @@ _SIZES = {
     "held_fragments": _FEW,
 }
 _REDIRECT = 7  # linux/pkt_cls.h: TC_ACT_REDIRECT
-_SKB_SIZE, _SKB_IFINDEX = 192, 40  # struct __sk_buff of linux/bpf.h
+_SKB_SIZE, _SKB_MARK, _SKB_IFINDEX = 192, 8, 40  # struct __sk_buff of linux/bpf.h
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One packet through the program. `verdict` is a name of `enum verdict`, `after` the frame as the program left it,
-    `chosen` the backend id that it found in a slot: 0 if it looked in none."""
+    `chosen` the backend id that it found in a slot: 0 if it looked in none. `marked`: it leaves by an uplink's egress,
+    where our hook must let it pass."""
 
     verdict: str
     redirected: bool
+    marked: bool
     after: bytes
     chosen: int
 
@@ -76,7 +78,8 @@ class Instance:
         result = self._program.test_run(frame, ctx=bytes(context))
         names = self._tables.names("verdict")
         (moved,) = (i for i, (x, y) in enumerate(zip(before, self._counted(), strict=True)) if x != y)
-        return Run(names[moved % len(names)], result.retval == _REDIRECT, result.data, self._chosen())
+        (mark,) = struct.unpack_from("=I", result.ctx, _SKB_MARK)
+        return Run(names[moved % len(names)], result.retval == _REDIRECT, mark != 0, result.data, self._chosen())
 
     @property
     def tag(self) -> bytes:

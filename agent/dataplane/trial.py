@@ -57,13 +57,14 @@ class Outcome:
     `met`: its flow before, as the live tables have it; `flow`: its flow after, None if it has none. `backend_id`: the
     backend of either, or what the slot held (1: the slot is rejected), 0 = none was asked for; `backend`: its entry.
     `slot`: where a new flow fell, None if it did not come to that. `way_out`: the interface by which `flow` sends
-    requests, "" if that is not known. `snat_ports`: (lowest, highest). `same_build`: whether the hooked program is of
-    the same build as the one that was run.
+    requests, "" if that is not known. `marked`: redirected to an uplink. `snat_ports`: (lowest, highest).
+    `same_build`: whether the hooked program is of the same build as the one that was run.
     """
 
     place: Place
     verdict: str
     redirected: bool
+    marked: bool
     after: bytes
     asked: Asked | None
     met: MetFlow | None
@@ -162,6 +163,7 @@ class Trial:
             place=place,
             verdict=run.verdict,
             redirected=run.redirected,
+            marked=run.marked,
             after=run.after,
             asked=asked,
             met=met,

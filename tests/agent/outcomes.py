@@ -73,6 +73,7 @@ def outcome(verdict: str = "VERDICT_NOT_OURS", **changes: Any) -> Outcome:
         place=place(),
         verdict=verdict,
         redirected=False,
+        marked=False,
         after=packet().frame,
         asked=asked(),
         met=None,

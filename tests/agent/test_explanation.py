@@ -70,7 +70,11 @@ def test_whom_the_backend_sees(came_to: Outcome, says: str) -> None:
         (served("SNAT", redirected=True), "by penstock0, up the stack"),
         (served("SNAT", redirected=True, place=LOCAL), "by penstock0, up the stack"),
         (served(verdict="VERDICT_REPLIED", place=place(direction=Direction.EGRESS)), "out of eth0"),
-        (served(verdict="VERDICT_REPLIED", redirected=True, place=POD), "past the stack, out of an uplink"),
+        (
+            served(verdict="VERDICT_REPLIED", redirected=True, marked=True, place=POD),
+            "past the stack, straight out of an uplink",
+        ),
+        (served("SNAT", "REMOTE", redirected=True, marked=True), "past the stack, straight out of an uplink"),
         (outcome("VERDICT_PING"), "the answer goes back out of eth0"),
         (outcome("VERDICT_REJECTED_RST", place=LOCAL), "the answer goes back by penstock0"),
         (outcome("VERDICT_NOT_OURS"), None),

@@ -160,7 +160,7 @@ def test_a_backend_behind_an_uplink(gateway: Gateway, protocol: str, family: int
     if 10_000 <= answer.client[1] < 30_000:
         assert said["seen_as"] == str(Endpoint(*answer.peer))
     assert f"the backend is behind {SECOND_UPLINK}" in steps(said)["backend sees"]
-    assert steps(said)["way"] == "by penstock0, up the stack"
+    assert steps(said)["way"] == "past the stack, straight out of an uplink"
 
 
 def test_a_port_that_another_listeners_flow_has_at_the_same_backend(gateway: Gateway, family: int) -> None:
