@@ -76,11 +76,17 @@ def test_no_forwarding(machine: Node) -> None:
 
 
 def test_a_port_for_http_that_is_taken(machine: Node) -> None:
+    with machine.socket_at(9464):
+        (line,) = run(machine, code=6)
+    assert line == "error: [Errno 98] metrics_address 127.0.0.1 port 9464: Address already in use"
+
+
+def test_a_second_agent_with_folders_of_its_own(machine: Node) -> None:
     machine.write("web.yaml", *WEB)
     machine.start()
     machine.until(lambda x: x["ready"])
-    (line,) = run(machine, "--pin-dir", "/run/bpf/other", "--run-dir", "/run/other", code=6)
-    assert "in use" in line
+    (line,) = run(machine, "--pin-dir", "/run/bpf/other", "--run-dir", "/run/other", code=5)
+    assert line.startswith("error: another agent runs in this network namespace")
 
 
 def test_pins_of_other_sizes(machine: Node) -> None:
