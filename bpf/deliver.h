@@ -53,11 +53,14 @@ static __always_inline int hops_left(struct __sk_buff *skb, int family)
 }
 
 /* For redirect delivery. The kernel keeps a neighbour alive only if it is asked for it: so once a second it is. */
-static __always_inline enum way redirect_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
-					     enum interface_role wanted)
+VERIFIED_ONCE int redirect_way(struct __sk_buff *skb, struct flow *f, int family, int wanted)
 {
-	int expired = (__s32)(p->now - f->nexthop.expires) >= 0;
+	struct packet *p = this_cpu_packet();
+	int expired;
 
+	if (!p || !f)
+		return WAY_NONE;
+	expired = (__s32)(p->now - f->nexthop.expires) >= 0;
 	if (!hops_left(skb, family))
 		return WAY_NONE;
 	if (expired && nexthop_refresh(skb, f, family) != wanted)
@@ -79,23 +82,29 @@ static __always_inline int may_be_fragmented(struct __sk_buff *skb, int family)
 	return !(ip->frag_off & IP_DF);
 }
 
+/* Is the packet larger than the known way out, and can its sender be told so? */
+VERIFIED_ONCE int is_too_big(struct __sk_buff *skb, struct flow *f, int family)
+{
+	struct packet *p = this_cpu_packet();
+
+	if (!p || !f || !f->nexthop.ifindex)
+		return 0;
+	return !fits(skb, p, f->nexthop.mtu) && !may_be_fragmented(skb, family) && can_say_too_big(skb, p);
+}
+
 /*
  * For flows of which the stack would see one direction only as what it is, the other rewritten already: its connection
  * tracking would call that invalid, and many a firewall drops what is. So both go straight out of the uplink that leads
  * to their end. The stack has what it alone can do: cut a packet that is too large, say that its hops are spent, and
  * reach clients on the node.
  */
-static __always_inline enum way outward_way(struct __sk_buff *skb, const struct packet *p, struct flow *f, int family,
-					    enum way otherwise)
+static __always_inline enum way outward_way(struct __sk_buff *skb, struct flow *f, int family, enum way otherwise)
 {
-	enum way way = redirect_way(skb, p, f, family, INTERFACE_UPLINK);
+	enum way way = redirect_way(skb, f, family, INTERFACE_UPLINK);
 
-	if (way != WAY_NONE)
-		return way;
-	if (!f->nexthop.ifindex || fits(skb, p, f->nexthop.mtu) || may_be_fragmented(skb, family) ||
-	    !can_say_too_big(skb, p))
-		return otherwise;
-	return WAY_TOO_BIG;
+	if (way == WAY_NONE)
+		return is_too_big(skb, f, family) ? WAY_TOO_BIG : otherwise;
+	return way;
 }
 
 /* The way of a packet of flow `f` that is at `hook` (constant in each program). */
@@ -107,21 +116,21 @@ static __always_inline enum way way_of(struct __sk_buff *skb, const struct packe
 	switch (hook) {
 	case HOOK_LOCAL_EGRESS:
 		if (f->flags & (FLOW_REMOTE | FLOW_REPLY))
-			return outward_way(skb, p, f, family, WAY_LOCAL);
+			return outward_way(skb, f, family, WAY_LOCAL);
 		return WAY_LOCAL;
 	case HOOK_UPLINK_INGRESS:
 		if (f->flags & FLOW_REMOTE)
-			return outward_way(skb, p, f, family, f->flags & FLOW_SNAT ? WAY_LOCAL : WAY_STACK);
+			return outward_way(skb, f, family, f->flags & FLOW_SNAT ? WAY_LOCAL : WAY_STACK);
 		if (f->flags & FLOW_SNAT)
 			return WAY_LOCAL;
 		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
 			return WAY_STACK;
-		way = redirect_way(skb, p, f, family, INTERFACE_POD);
+		way = redirect_way(skb, f, family, INTERFACE_POD);
 		return way == WAY_NONE ? WAY_STACK : way;
 	case HOOK_POD_INGRESS:
 		if (delivery != DELIVERY_REDIRECT || !(f->flags & FLOW_REDIRECT))
 			return WAY_NONE;
-		return redirect_way(skb, p, f, family, INTERFACE_UPLINK);
+		return redirect_way(skb, f, family, INTERFACE_UPLINK);
 	default:
 		return WAY_STACK;
 	}

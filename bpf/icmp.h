@@ -18,14 +18,6 @@
 
 #define ICMP_HEADER 8
 
-/* Where the quoted packet's transport header is, where the quotation ends, and what it says. */
-struct quote {
-	__u32 l4;
-	__u32 end; /* a short frame is padded: what follows is no part of the message */
-	__u8 protocol;
-	__u8 by_addressee; /* the error comes from the end that the quoted packet was for */
-};
-
 static __always_inline int is_icmp_error(const struct packet *p, int family)
 {
 	if (family == AF_INET6)
@@ -93,6 +85,18 @@ static __always_inline int read_quote6(struct __sk_buff *skb, const struct packe
 	key->protocol = quote->protocol;
 	quote->by_addressee = equal_words(key->saddr, p->tuple.v6.saddr, 4);
 	return equal_words(key->daddr, p->tuple.v6.daddr, 4) ? 0 : -1;
+}
+
+/* The quotation's tuple into this CPU's scratch key, and what else it says into its packet. */
+VERIFIED_ONCE int read_quote(struct __sk_buff *skb, int family)
+{
+	struct packet *p = this_cpu_packet();
+	struct pair *scratch = this_cpu_pair();
+
+	if (!p || !scratch)
+		return -1;
+	return family == AF_INET ? read_quote4(skb, p, &scratch->twin.v4, &p->quote) :
+				   read_quote6(skb, p, &scratch->twin.v6, &p->quote);
 }
 
 /* The two addresses at `at`; adds to `sum` what the new ones change. */
@@ -165,14 +169,18 @@ static __always_inline int take_hop(struct __sk_buff *skb, int family, __u32 *di
  * Rewrites the whole error. All that changes is balanced by some checksum that changes too, so skb->csum of
  * CHECKSUM_COMPLETE stays as it is, but for the hop limit of IPv6, whose header has no checksum.
  */
-static __always_inline int rewrite_error(struct __sk_buff *skb, int family, const struct packet *p,
-					 const struct quote *quote)
+VERIFIED_ONCE int rewrite_error(struct __sk_buff *skb, int family)
 {
+	const struct packet *p = this_cpu_packet();
 	const struct rewrite *r = &p->to;
+	const struct quote *quote = &p->quote;
 	__u32 addresses_at = family == AF_INET ? offsetof(struct iphdr, saddr) : offsetof(struct ipv6hdr, saddr);
-	__u32 quoted_ip = p->l4 + ICMP_HEADER, hop = 0;
+	__u32 quoted_ip, hop = 0;
 	__u64 outer = 0, inner = 0, covered = 0;
 
+	if (!p)
+		return -1;
+	quoted_ip = p->l4 + ICMP_HEADER;
 	if (r->macs && (bpf_skb_store_bytes(skb, 0, r->dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, r->smac, 6, 0)))
 		return -1;
 	if (r->hop && take_hop(skb, family, &hop))
@@ -198,7 +206,7 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
-	struct quote quote = {};
+	struct quote *quote;
 	struct flow *f;
 	union tuple *key;
 	__u32 generation, ifindex;
@@ -208,11 +216,12 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 		return DROP_INTERNAL;
 	p->action = TC_ACT_UNSPEC;
 	key = &scratch->twin;
-	if (family == AF_INET ? read_quote4(skb, p, &key->v4, &quote) : read_quote6(skb, p, &key->v6, &quote))
+	quote = &p->quote;
+	if (read_quote(skb, family))
 		return FLOW_IS_ABSENT;
-	if (quote.protocol != IPPROTO_TCP && quote.protocol != IPPROTO_UDP)
+	if (quote->protocol != IPPROTO_TCP && quote->protocol != IPPROTO_UDP)
 		return FLOW_IS_ABSENT;
-	f = known_flow(family, quote.protocol, key);
+	f = known_flow(family, quote->protocol, key);
 	if (!f || !belongs_at(p->hook, f))
 		return FLOW_IS_ABSENT;
 	read_clock(p);
@@ -226,7 +235,7 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 	prepare(&p->to, way, f, p->hook);
 	if (is_another(family, f, key, generation))
 		return FLOW_IS_ABSENT;
-	if (rewrite_error(skb, family, p, &quote))
+	if (rewrite_error(skb, family))
 		return DROP_INTERNAL; /* which process() drops */
 	p->action = deliver(skb, way, ifindex);
 	return VERDICT_RELATED;

@@ -59,12 +59,18 @@ static __always_inline int same_tuple(int family, const union tuple *a, const un
 }
 
 /* `is_request`: at this CPU's pair's request key; else at its reply key. */
-static __noinline enum occupant clear_if_dead(enum table table, int family, struct pair *pair, int is_request)
+VERIFIED_ONCE int clear_if_dead(enum table table, int family, int is_request)
 {
-	const union tuple *key = is_request ? &pair->request_key : &pair->reply_key;
-	struct flow *occupant = flow_lookup(table, family, key);
+	struct pair *pair = this_cpu_pair();
+	const union tuple *key;
+	struct flow *occupant;
 	__u32 generation;
 
+	if (!pair)
+		return OCCUPANT_OTHER;
+	OPAQUE(pair); /* as in flow_in_the_making() */
+	key = is_request ? &pair->request_key : &pair->reply_key;
+	occupant = flow_lookup(table, family, key);
 	if (!occupant)
 		return OCCUPANT_NONE;
 	generation = occupant->generation;
@@ -85,7 +91,7 @@ static __always_inline int insert_half(enum table table, int family, struct pair
 
 	if (error != -EEXIST)
 		return error;
-	switch (clear_if_dead(table, family, pair, is_request)) {
+	switch (clear_if_dead(table, family, is_request)) {
 	case OCCUPANT_SAME:
 		return PAIR_EXISTS;
 	case OCCUPANT_OTHER:
@@ -148,7 +154,7 @@ static __always_inline int insert_kept(enum table table, int family, struct pair
 	pair->request.key_check = key_check(family, &pair->request_key);
 	pair->reply.key_check = key_check(family, &pair->reply_key);
 	if (table == TABLE_HALF_OPEN) { /* the tuple may be live as an established flow: then it is taken all the same */
-		switch (clear_if_dead(TABLE_TCP, family, pair, 0)) {
+		switch (clear_if_dead(TABLE_TCP, family, 0)) {
 		case OCCUPANT_SAME:
 			return PAIR_EXISTS;
 		case OCCUPANT_OTHER:

@@ -76,6 +76,14 @@ struct rewrite {
 	__u8 smac[6];
 };
 
+/* Of an ICMP error: where the quoted packet's transport header is, where the quotation ends, and what it says. */
+struct quote {
+	__u32 l4;
+	__u32 end; /* a short frame is padded: what follows is no part of the message */
+	__u8 protocol;
+	__u8 by_addressee; /* the error comes from the end that the quoted packet was for */
+};
+
 struct packet {
 	union tuple tuple;
 	struct rewrite to; /* set once its flow is known; here, since the stack is small */
@@ -88,6 +96,7 @@ struct packet {
 	__u8 icmp_type;
 	__u32 now;	 /* seconds since boot, as of `jiffies` */
 	__u64 jiffies;
+	struct quote quote;
 	int action;	  /* what the program returns, where a stage of its own delivered the packet */
 	__u8 hook;	  /* enum hook: where the packet is */
 	__u8 fragment;	  /* enum fragment */
