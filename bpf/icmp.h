@@ -95,13 +95,15 @@ VERIFIED_ONCE int read_quote(struct __sk_buff *skb, int family)
 
 	if (!p || !scratch)
 		return -1;
+	OPAQUE(p);
+	OPAQUE(scratch);
 	return family == AF_INET ? read_quote4(skb, p, &scratch->twin.v4, &p->quote) :
 				   read_quote6(skb, p, &scratch->twin.v6, &p->quote);
 }
 
 /* The two addresses at `at`; adds to `sum` what the new ones change. */
-static __always_inline int rewrite_addresses(struct __sk_buff *skb, int family, __u32 at, const __u32 *saddr,
-					     const __u32 *daddr, __u64 *sum)
+static __always_inline int rewrite_addresses(struct __sk_buff *skb, int family, __u32 at, int keep_source,
+					     const __u32 *saddr, const __u32 *daddr, __u64 *sum)
 {
 	int words = words_of(family);
 	__u32 was[8], now[8];
@@ -109,7 +111,7 @@ static __always_inline int rewrite_addresses(struct __sk_buff *skb, int family, 
 	if (family == AF_INET ? bpf_skb_load_bytes(skb, at, was, 8) : bpf_skb_load_bytes(skb, at, was, 32))
 		return -1;
 	for (int i = 0; i < words; i++) {
-		now[i] = saddr ? saddr[i] : was[i];
+		now[i] = keep_source ? was[i] : saddr[i];
 		now[words + i] = daddr[i];
 		*sum += difference(was[i], now[i]) + difference(was[words + i], now[words + i]);
 	}
@@ -171,23 +173,25 @@ static __always_inline int take_hop(struct __sk_buff *skb, int family, __u32 *di
  */
 VERIFIED_ONCE int rewrite_error(struct __sk_buff *skb, int family)
 {
-	const struct packet *p = this_cpu_packet();
-	const struct rewrite *r = &p->to;
-	const struct quote *quote = &p->quote;
+	struct packet *p = this_cpu_packet();
+	const struct rewrite *r;
+	const struct quote *quote;
 	__u32 addresses_at = family == AF_INET ? offsetof(struct iphdr, saddr) : offsetof(struct ipv6hdr, saddr);
 	__u32 quoted_ip, hop = 0;
 	__u64 outer = 0, inner = 0, covered = 0;
 
 	if (!p)
 		return -1;
+	OPAQUE(p); /* as in flow_in_the_making() */
+	r = &p->to;
+	quote = &p->quote;
 	quoted_ip = p->l4 + ICMP_HEADER;
 	if (r->macs && (bpf_skb_store_bytes(skb, 0, r->dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, r->smac, 6, 0)))
 		return -1;
 	if (r->hop && take_hop(skb, family, &hop))
 		return -1;
-	if (rewrite_addresses(skb, family, ETH_HLEN + addresses_at, quote->by_addressee ? r->saddr : 0, r->daddr,
-			      &outer) ||
-	    rewrite_addresses(skb, family, quoted_ip + addresses_at, r->daddr, r->saddr, &inner) ||
+	if (rewrite_addresses(skb, family, ETH_HLEN + addresses_at, !quote->by_addressee, r->saddr, r->daddr, &outer) ||
+	    rewrite_addresses(skb, family, quoted_ip + addresses_at, 0, r->daddr, r->saddr, &inner) ||
 	    rewrite_quoted_transport(skb, quote, r, fold32(inner), &covered))
 		return -1;
 	if (family == AF_INET) {
@@ -216,6 +220,7 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 		return DROP_INTERNAL;
 	p->action = TC_ACT_UNSPEC;
 	key = &scratch->twin;
+	OPAQUE(p);
 	quote = &p->quote;
 	if (read_quote(skb, family))
 		return FLOW_IS_ABSENT;

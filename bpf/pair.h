@@ -79,7 +79,9 @@ VERIFIED_ONCE int clear_if_dead(enum table table, int family, int is_request)
 		return is_request || same_tuple(family, &pair->twin, &pair->request_key) ? OCCUPANT_SAME : OCCUPANT_OTHER;
 	}
 	twin_key(family, key, occupant, &pair->twin);
-	pair_remove(table, family, key, &pair->twin, generation);
+	/* As pair_remove(), but for the stack: 6.1 counts 32 octets for each call. */
+	half_remove(table, family, key, generation);
+	half_remove(table, family, &pair->twin, generation);
 	return OCCUPANT_NONE;
 }
 
