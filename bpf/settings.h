@@ -11,7 +11,7 @@
 #include "abi.h"
 
 const volatile __u32 delivery = DELIVERY_STACK;
-/* Interface index of penstock0: clients on the node come through it, rewritten SNAT flows enter the stack there. */
+/* Interface index of penstock0: clients on the node come through it, and what SNAT hands to the stack enters there. */
 const volatile __u32 local_ifindex = 0;
 /* Live TCP flows (pairs) per family. The table itself has room for all half-open ones on top: reserved at the SYN. */
 const volatile __u32 tcp_flows_max = 131072;

@@ -2,11 +2,12 @@
 /*
  * The packet's way, as TC sees it. Read this file first.
  *
- *   parse -> an ICMP error?  about a known flow: translate it as that flow's packets
+ *   parse -> a UDP fragment?  its ports are its first's; before that has come it is kept
+ *         -> an ICMP error?  about a known flow: translate it as that flow's packets
  *         -> known flow?  yes: translate (state, count, rewrite, deliver)
- *                         no:  on its way in, and not addressed to a gateway?  yes: not ours
- *                              a handshake we know?  yes: translate
- *                                                    no:  on its way out?  yes: not ours
+ *                         no:  a handshake we know?  yes: translate
+ *                              (of what comes in to nobody's gateway, only TCP from outside: a remote backend's)
+ *                                                    no:  on its way out, or not to a gateway?  yes: not ours
  *                                                         a listener?  no: refuse
  *                                                         choose a backend, begin a flow, translate
  *
