@@ -23,7 +23,7 @@ build/bench/%.bpf.o: bench/%.bpf.c Makefile
 	@mkdir -p build/bench
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(BENCH_ENDS): build/bench/%: bench/%.c bench/endpoint.h
+$(BENCH_ENDS): build/bench/%: bench/%.c bench/endpoint.h bench/flood.h
 	@mkdir -p build/bench
 	$(CC) -O2 -Wall -Wextra -Werror -std=gnu11 $< -o $@
 

@@ -5,6 +5,7 @@
  *
  *   ping-pong     one connection, one byte to and fro
  *   connections   connect, one byte to and fro, until the server closed, close
+ *   flooded       the same, and before each connection some SYNs of a flood (flood.h), which nobody answers
  *   round-trips   one UDP socket, one datagram of a byte to and fro
  *   one-way       one UDP socket, datagrams of 64 bytes in bursts of 64, each burst acknowledged by one datagram:
  *                 nothing is lost for want of a reader, so what is counted arrived
@@ -13,14 +14,14 @@
  */
 #define _GNU_SOURCE
 #include "endpoint.h"
+#include "flood.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define PATIENCE 1000 /* milliseconds */
+#define SYNS_FOR_EACH 10 /* at 10,000 connections a second a flood of 100,000 */
 
 static int connected(const union endpoint *e, int type)
 {
@@ -77,9 +78,16 @@ static int one_burst(int fd)
 	return 0;
 }
 
-enum role { PING_PONG, CONNECTIONS, ROUND_TRIPS, ONE_WAY, ROLES };
+static int one_connection_in_flood(struct flood *flood, const union endpoint *e)
+{
+	for (int i = 0; i < SYNS_FOR_EACH; i++)
+		flood_one(flood, e);
+	return one_connection(e);
+}
 
-static const char *const names[ROLES] = {"ping-pong", "connections", "round-trips", "one-way"};
+enum role { PING_PONG, CONNECTIONS, FLOODED, ROUND_TRIPS, ONE_WAY, ROLES };
+
+static const char *const names[ROLES] = {"ping-pong", "connections", "flooded", "round-trips", "one-way"};
 
 static enum role role_of(const char *name)
 {
@@ -92,15 +100,18 @@ static enum role role_of(const char *name)
 int main(int argc, char **argv)
 {
 	int64_t end, done = 0, tried = 0;
+	struct flood flood = {};
 	union endpoint e;
 	enum role role;
 	int fd = -1;
 
 	if (argc != 5)
-		errx(2, "usage: load ping-pong|connections|round-trips|one-way ADDRESS PORT MILLISECONDS");
+		errx(2, "usage: load ping-pong|connections|flooded|round-trips|one-way ADDRESS PORT MILLISECONDS");
 	role = role_of(argv[1]);
 	e = endpoint_of(argv[2], argv[3]);
-	if (role != CONNECTIONS) {
+	if (role == FLOODED)
+		flood = flood_begin(&e);
+	else if (role != CONNECTIONS) {
 		fd = connected(&e, role == PING_PONG ? SOCK_STREAM : SOCK_DGRAM);
 		if (fd < 0)
 			err(1, "connect");
@@ -110,6 +121,8 @@ int main(int argc, char **argv)
 		tried += role == ONE_WAY ? BURST : 1;
 		if (role == CONNECTIONS)
 			done += one_connection(&e);
+		else if (role == FLOODED)
+			done += one_connection_in_flood(&flood, &e);
 		else if (role == ONE_WAY)
 			done += one_burst(fd);
 		else

@@ -78,6 +78,7 @@ def _wrk(client: Namespace, address: Address, port: int, milliseconds: int) -> f
 MEASURES: Final = (
     Measure("ping-pong", "TCP ping-pong", "round trips", services.PING_PONG, partial(_load, "ping-pong")),
     Measure("connections", "TCP connections", "connections", services.CONNECTIONS, partial(_load, "connections")),
+    Measure("flooded", "connections in a SYN flood", "connections", services.CONNECTIONS, partial(_load, "flooded")),
     Measure("bulk", "TCP bulk", "bit", services.BULK, _iperf3),
     Measure("round-trips", "UDP round trip", "round trips", services.ROUND_TRIPS, partial(_load, "round-trips")),
     Measure("one-way", "UDP one-way", "datagrams", services.ONE_WAY, partial(_load, "one-way")),

@@ -28,9 +28,10 @@ _METHOD = """\
 - Two endpoints, weights 1 and 3, chosen for each flow; both are addresses of one backend. All peers but the first
   five rewrite address and port. Stock settings, one worker for the proxies.
 - *TCP ping-pong*: a byte to and fro on one connection. *TCP connections*: connect, a byte to and fro, the server
-  closes, then the client. *TCP bulk*: iperf3, one stream. *UDP round trip*: a byte to and fro, one flow. *UDP
-  one-way*: 64-byte datagrams in bursts of 64, each burst acknowledged by one datagram. *HTTP*: wrk, 16 kept
-  connections, nginx.
+  closes, then the client. *In a SYN flood*: the same, and before each connection ten SYNs that nobody follows up, from
+  100,000 senders in turn (`bench/flood.h`); what they cost is in the figure. *TCP bulk*: iperf3, one
+  stream. *UDP round trip*: a byte to and fro, one flow. *UDP one-way*: 64-byte datagrams in bursts of 64, each burst
+  acknowledged by one datagram. *HTTP*: wrk, 16 kept connections, nginx.
 
 ## Caveats
 
