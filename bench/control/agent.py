@@ -1,9 +1,11 @@
-"""`python -m bench.control.agent ROUTES`: the agent's own parts with that many routes; what was measured, as JSON.
+"""`python -m bench.control.agent ROUTES PINS RUN_DIR [measure]`: the agent's own parts, with that many routes.
+
+Says when it was in control, then what was measured, a line of JSON each, and goes on until it is killed.
 
 Decides what a time is: from when the source puts a change into the store until another process reads it from the
 kernel's table. Rules: store, loop, data plane and reporter are put together as agent/daemon.py does; only the source is
 another: objects come decoded, since what a folder of ten thousand routes costs to read is YAML. The main thread is the
-loop's. A process of its own for each number of routes, so that memory is that of this number alone.
+loop's. A process of its own for each number of routes, so that memory is that of this number alone (lives.py).
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -44,7 +45,6 @@ _DEADLINE: Final = 120.0
 class Measured:
     """Times in milliseconds, memory in MiB: resident after the last change, and the most it ever was."""
 
-    routes: int
     first_start: float
     endpoint: list[float]
     route: list[float]
@@ -116,8 +116,8 @@ class Bench:
         self._store.put(Update(tuple((x.key, x) for x in changed), (), (), (), True))
 
 
-class _Stop:
-    """Readable once it was set."""
+class _Never:
+    """Never readable: the loop is stopped by a kill."""
 
     def __init__(self) -> None:
         self._event = os.eventfd(0)
@@ -125,33 +125,25 @@ class _Stop:
     def fileno(self) -> int:
         return self._event
 
-    def set(self) -> None:
-        os.eventfd_write(self._event, 1)
 
-
-def settings(count: int, directory: Path, pins: Path) -> Settings:
+def settings(count: int, pins: Path, run_dir: Path) -> Settings:
     """The defaults, and as many pools as it takes."""
     pools = max(TableSizes().max_pools, count + 256)
     return Settings(
         uplinks=(node.UPLINK,),
         tables=TableSizes(max_pools=pools),
-        pin_dir=pins / "penstock",
-        run_dir=directory / "run",
+        pin_dir=pins,
+        run_dir=run_dir,
     )
 
 
-def measure(count: int, directory: Path) -> Measured:
-    """Everything, in a node of its own."""
-    keep_calm()
-    chosen = settings(count, directory, node.enter(directory))
+def run(count: int, chosen: Settings, *, measures: bool) -> None:
+    """Until killed."""
     with ExitStack() as stack:
         dataplane = stack.enter_context(Dataplane.open(chosen))
         store = stack.enter_context(closing(Store()))
         reporter = stack.enter_context(closing(Reporter(chosen.run_dir, "bench", {}, {})))
-        watch = stack.enter_context(Watch(next(chosen.pin_dir.glob("v*")) / "pools"))
         bench = Bench(store, count)
-        stop = _Stop()
-        found: list[Measured] = []
 
         def tell(outcome: Outcome) -> None:
             reporter.tell(outcome)
@@ -160,19 +152,25 @@ def measure(count: int, directory: Path) -> Measured:
         def work() -> None:
             try:
                 first = bench.start()
-                endpoint = bench.times(watch, lambda number, again: endpoint_slice(number, "a", ready=1 + again % 2))
-                weights = bench.times(watch, lambda number, again: route(number, (10 + again, 90)))
-                found.append(
-                    Measured(count, first, endpoint, weights, bench.slots(), _memory("VmRSS"), _memory("VmHWM"))
-                )
-            finally:
-                stop.set()
+                _say({"in_control": time.monotonic()})
+                if measures:
+                    _say(asdict(_measured(bench, first, next(chosen.pin_dir.glob("v*")) / "pools")))
+            except BaseException:
+                os._exit(1)  # else the loop's thread would go on
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        Loop(dataplane, store, chosen.absent_grace, tell).run(stop)
-        thread.join()
-    return found[0]
+        threading.Thread(target=work).start()
+        Loop(dataplane, store, chosen.absent_grace, tell).run(_Never())
+
+
+def _measured(bench: Bench, first: float, pools: Path) -> Measured:
+    with Watch(pools) as watch:
+        endpoint = bench.times(watch, lambda number, again: endpoint_slice(number, "a", ready=1 + again % 2))
+        weights = bench.times(watch, lambda number, again: route(number, (10 + again, 90)))
+        return Measured(first, endpoint, weights, bench.slots(), _memory("VmRSS"), _memory("VmHWM"))
+
+
+def _say(what: dict[str, object]) -> None:
+    print(json.dumps(what), flush=True)
 
 
 def _memory(name: str) -> int:
@@ -182,10 +180,11 @@ def _memory(name: str) -> int:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """As the command line says."""
     logging.basicConfig(level=logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="penstock-bench-", ignore_cleanup_errors=True) as directory:
-        print(json.dumps(asdict(measure(int(sys.argv[1]), Path(directory)))))
+    count, pins, run_dir, *rest = sys.argv[1:]
+    keep_calm()
+    run(int(count), settings(int(count), Path(pins), Path(run_dir)), measures=rest == ["measure"])
 
 
 if __name__ == "__main__":
