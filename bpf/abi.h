@@ -243,17 +243,23 @@ struct nexthop {
  * counts as absent.
  */
 struct flow {
+	/* What every packet needs, in as few cache lines as it takes: of a million flows, each is a miss. */
 	__u32 generation; /* random, never 0 while valid; the same in the twin */
 	__u32 key_check;  /* mix of the own key: elements are reused at once, a reader must see that it holds its own */
 	struct address to_saddr;
 	struct address to_daddr;
 	__u16 to_sport;
 	__u16 to_dport;
-	__u32 seen; /* seconds since boot, of the last packet of this direction */
 	__u32 backend_id;
 	__u16 backend_generation;
-	__u8 state; /* enum flow_state */
-	__u8 flags; /* enum flow_flag */
+	__u8 state;   /* enum flow_state */
+	__u8 flags;   /* enum flow_flag */
+	__u32 seen;   /* seconds since boot, of the last packet of this direction */
+	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
+	__u32 policy; /* kept for limits of a route's own */
+	__u64 packets;
+	__u64 bytes;
+	struct nexthop nexthop;
 	__u32 isn;  /* half-open: initial sequence number of this direction's sender */
 	__u32 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
 	__u32 seq_delta; /* kept for splicing: added to seq, ack (and SACK edges), TSval/TSecr of this direction */
@@ -262,12 +268,6 @@ struct flow {
 	__u8 window_shift_from; /* kept for splicing: window << from >> to */
 	__u8 window_shift_to;
 	__u16 zone; /* kept for address zones: the rewritten packet's */
-	struct nexthop nexthop;
-	struct address tunnel; /* kept for node-to-node delivery: the remote node; zero = none */
-	__u32 policy;	       /* kept for limits of a route's own */
-	__u32 expects;	       /* TCP: the sequence number that this direction's sender acknowledged last */
-	__u64 packets;
-	__u64 bytes;
 };
 
 /* ageing_tcp4 ...: where a live flow waits to be looked at again. */

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from bench import machine
-from bench.prog import cases, report
+from bench.prog import cases, report, ring
 from bench.prog.frames import Hook
-from bench.prog.way import PODS, DataPath, Setup, data_path
+from bench.prog.way import PODS, SOME_FLOWS, DataPath, Setup, data_path
 from bench.site import BUILD
 from lab.topology import FAMILIES, Lab, LabBusy, Shape
 from loader.objects import Object
@@ -21,9 +21,11 @@ from loader.spec import ObjectSpec
 
 SETUPS: Final = (
     Setup("`stack`, 2 listeners", "stack"),
+    Setup("`stack`, 100 listeners", "stack", 98),
     Setup("`stack`, 10,000 listeners", "stack", 9_998),
     Setup("`redirect`, 2 listeners", "redirect"),
 )
+CROWDS: Final = tuple(Setup(f"{flows:,} flows", "stack", flows=flows) for flows in (1_000, 65_536, 1_000_000))
 PASSES: Final = 9
 CALLS: Final = 60
 CONNECTIONS: Final = 300
@@ -65,6 +67,31 @@ def _connections(paths: list[DataPath], timings: report.Timings) -> None:
                     timings[row, path.setup].extend(cases.run_segment(path, segment, x) for x in all_frames)
 
 
+def _crowd(lab: Lab, setup: Setup, timings: report.Timings) -> int:
+    """Requests of which each is another flow's; octets of kernel memory of the tables of IPv4 that they stand in."""
+    hook, verdict, runs = Hook.UPLINK_INGRESS, "VERDICT_FORWARDED", cases.STACK_RUNS
+    with data_path(lab, setup) as path, lab.node.inside():
+        cases.establish(path)
+        for family in FAMILIES:
+            row = report.Row(f"TCP, established, IPv{family}, request", hook)
+            frame, before = ring.lay(path, family), path.counted(hook, verdict)
+            for _ in range(PASSES * CALLS):
+                result = path.program(hook).test_run(frame, repeat=runs, ctx=path.interfaces[hook].context())
+                frame = result.data
+                timings[row, setup].append(int(result.duration_ns))
+            if path.counted(hook, verdict) - before != PASSES * CALLS * runs:
+                raise cases.Broken(f"{setup.title}, {row.title}: not every packet was of a flow")
+        return path.object.map("tcp_flows4").memory_bytes
+
+
+def _crowds() -> report.Crowds:
+    """By itself, one table after the other: a million flows take a gigabyte."""
+    timings: report.Timings = defaultdict(list)
+    with Lab("bprog", Shape(backends=PODS)) as lab:
+        octets = [_crowd(lab, setup, timings) for setup in CROWDS]
+    return report.Crowds(CROWDS, timings, octets[-1] / (CROWDS[-1].flows + SOME_FLOWS))
+
+
 def _floors(lab: Lab, paths: list[DataPath]) -> list[tuple[str, report.Timing]]:
     """The harness itself: a program that does nothing, one that only reads headers, and a single run."""
     path = paths[0]
@@ -96,11 +123,12 @@ def main() -> int:
             _again_and_again(paths, timings)
             _connections(paths, timings)
             floors = _floors(lab, paths)
+        crowds = _crowds()
     except (cases.Broken, LabBusy) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     about = f"{time.strftime('%Y-%m-%d')}. {machine.description()}; load average {machine.load():.1f}."
-    page = report.markdown(SETUPS, timings, floors, about, (cases.STACK_RUNS, cases.REDIRECT_RUNS))
+    page = report.markdown(SETUPS, timings, floors, crowds, about)
     if not arguments.dry:
         (_DOCS / "bench-prog.md").write_text(page)
     print(page)

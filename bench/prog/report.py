@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.prog import cases
 from bench.prog.frames import Hook
 from bench.prog.way import Setup
 
@@ -29,6 +30,15 @@ class Timing:
 Timings = dict[tuple[Row, Setup], list[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Crowds:
+    """The same packet with ever more flows of which each run meets another. `octets`: of kernel memory for a flow."""
+
+    setups: Sequence[Setup]
+    timings: Timings
+    octets: float
+
+
 def timing(values: Sequence[int]) -> Timing:
     """Of calls' means."""
     return Timing(statistics.median(values), min(values))
@@ -45,6 +55,8 @@ _METHOD = """\
   and that the packet is the same after an even number of them. Frames of 60 octets of payload, checksum not offloaded
   (`CHECKSUM_NONE`).
 - `redirect` calls are of {redirect} runs, since each takes one off the hop limit; the others of {stack}.
+- Each packet of another flow: flows that rewrite a packet to the next one's, in a ring whose order is random in the
+  table and in memory (`bench/prog/ring.py`), half a million steps of it.
 - The segments of a connection are single runs on ever new ports, between system calls: caches are colder, and each
   holds the harness's cost of a single run (last line of the first table).
 """
@@ -68,9 +80,13 @@ def _table(rows: Iterable[Row], setups: Sequence[Setup], timings: Timings, *, ho
 
 
 def markdown(
-    setups: Sequence[Setup], timings: Timings, floors: Sequence[tuple[str, Timing]], about: str, runs: tuple[int, int]
+    setups: Sequence[Setup],
+    timings: Timings,
+    floors: Sequence[tuple[str, Timing]],
+    crowds: Crowds,
+    about: str,
 ) -> str:
-    """The whole page. `runs`: of one call, stack and redirect."""
+    """The whole page."""
     rows = list(dict.fromkeys(row for row, _ in timings))
     lines = [
         "# What a packet costs",
@@ -85,10 +101,16 @@ def markdown(
         "",
         *_table((x for x in rows if x.hook), setups, timings, hooks=True),
         "",
+        "Each packet of another flow:",
+        "",
+        *_table(dict.fromkeys(row for row, _ in crowds.timings), crowds.setups, crowds.timings, hooks=True),
+        "",
+        f"A TCP flow of IPv4 takes {crowds.octets:.0f} octets of the kernel's memory.",
+        "",
         "The segments of a connection, each run once:",
         "",
         *_table((x for x in rows if not x.hook), setups, timings, hooks=False),
         "",
-        _METHOD.format(stack=runs[0], redirect=runs[1]),
+        _METHOD.format(stack=cases.STACK_RUNS, redirect=cases.REDIRECT_RUNS),
     ]
     return "\n".join(lines)

@@ -32,6 +32,7 @@ PODS: Final = {"a": 11, "b": 12}
 PORTS: Final = {"a": 80, "b": 8080}
 _TC: Final = Path(__file__).resolve().parents[2] / "build" / "tc.bpf.o"
 _GENERATION: Final = 1
+SOME_FLOWS: Final = 131072 + 16384  # flows: the default installation's
 
 
 def entry_of(role: int, mac: bytes) -> dict[str, Any]:
@@ -41,11 +42,12 @@ def entry_of(role: int, mac: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One way of loading the programs. `more_listeners`: beside the two that are used."""
+    """One way of loading the programs. `more_listeners`: beside the two that are used. `flows`: room for more TCP."""
 
     title: str
     delivery: str
     more_listeners: int = 0
+    flows: int = 0
 
 
 class DataPath:
@@ -146,11 +148,12 @@ def data_path(lab: Lab, setup: Setup) -> Iterator[DataPath]:
     for pinged in (*CLIENT.values(), *(pod(name, family) for name in PODS for family in FAMILIES)):
         # Who is a neighbour is known from now on.
         lab.node.run("ping", "-c", "1", "-W", "2", str(pinged))
-    pins = lab.pins / f"{setup.delivery}-{setup.more_listeners}"
+    pins = lab.pins / f"{setup.delivery}-{setup.more_listeners}-{setup.flows}"
     rodata = {"delivery": int(setup.delivery == "redirect"), "reply_rate_limit": 0}
+    sizes = {f"tcp_flows{family}": 2 * (setup.flows + SOME_FLOWS) for family in FAMILIES}
     pins.mkdir(parents=True)
     try:
-        with Object.load(ObjectSpec(_TC, rodata, {}), pins) as loaded:
+        with Object.load(ObjectSpec(_TC, rodata, sizes), pins) as loaded:
             path = DataPath(loaded, setup, interfaces)
             for name in PODS:
                 interface = _interface(lab, lab.host_end(name))
