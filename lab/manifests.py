@@ -40,12 +40,13 @@ MOST_LISTENERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """An endpoint, by its backend number, with the conditions of its EndpointSlice entry."""
+    """An endpoint, by its backend number, with the conditions of its EndpointSlice entry. `uid`: of its targetRef."""
 
     number: int
     ready: bool = True
     terminating: bool = False
     serving: bool = True
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,11 @@ def _object(version: str, kind: str, name: str, spec: dict[str, Any]) -> dict[st
 
 
 def _endpoint(pod: Pod, family: int) -> dict[str, Any]:
+    target = {"targetRef": {"kind": "Pod", "namespace": "default", "uid": pod.uid}} if pod.uid else {}
     return {
         "addresses": [str(backend_addresses(pod.number)[family])],
         "conditions": {"ready": pod.ready, "serving": pod.serving, "terminating": pod.terminating},
+        **target,
     }
 
 

@@ -7,7 +7,9 @@ Decides ids, generations and states. Rules:
     finds it GONE;
   - wanted: ACTIVE. Not wanted any more: DRAINING while its address and port is some pool's endpoint, ABSENT when it
     is none's, GONE when it was ABSENT for the grace time (`Held.expired`) or when another pod serves at its address
-    and port, FREE when no flow refers to it (`Held.unused`); GONE stays GONE until the id is used again.
+    and port, FREE when no flow refers to it (`Held.unused`); GONE stays GONE until the id is used again;
+  - a pod that is an endpoint at another port only is still there: its TCP flows go on (DRAINING), those of UDP, which
+    need not, choose again (ABSENT).
 Must never free an ACTIVE id or pass it on (it is in slots until they are rewritten), nor take a stale
 `expired` for true once the endpoint is back.
 """
@@ -22,7 +24,7 @@ from types import MappingProxyType
 
 from agent.compile.image import BACKEND_FIRST, BackendEntry, BackendState, Held
 from agent.compile.index import REUSABLE, Index
-from routes.plan import Address, Endpoint, PoolRef
+from routes.plan import Address, Endpoint, PoolRef, Protocol
 
 _GENERATIONS = 65535
 
@@ -52,11 +54,11 @@ def assigned(
     """
     targets = {id_: x.target for id_, x in held.names.backends.items()}
     ids, entries, rest = _found(wanted, dict(held.backends), targets)
-    present: dict[tuple[Address, int], set[str]] = {}
+    present: dict[Address, list[tuple[int, str]]] = {}
     if any(entry.state not in REUSABLE for entry in rest.values()):
         for pool in endpoints.values():
             for endpoint in pool:
-                present.setdefault((endpoint.address, endpoint.port), set()).add(endpoint.target)
+                present.setdefault(endpoint.address, []).append((endpoint.port, endpoint.target))
     entries |= {id_: replace(x, state=_state(id_, x, held, present, targets)) for id_, x in rest.items()}
     in_use = {id_ for id_, entry in entries.items() if entry.state not in REUSABLE}
     in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
@@ -133,21 +135,28 @@ def _state(
     id_: int,
     entry: BackendEntry,
     held: Held,
-    present: Mapping[tuple[Address, int], Collection[str]],
+    present: Mapping[Address, Collection[tuple[int, str]]],
     own_targets: Mapping[int, str],
 ) -> BackendState:
-    """What becomes of a backend that nobody wants; `present` has the targets of the endpoints at a place."""
+    """What becomes of a backend that nobody wants; `present` has port and target of the endpoints at an address."""
     if entry.state is not BackendState.ACTIVE and id_ in held.unused:
         return BackendState.FREE
     if entry.state in REUSABLE:
         return entry.state
-    targets = present.get((entry.address, entry.port))
-    if targets is None:
-        return BackendState.GONE if id_ in held.expired else BackendState.ABSENT
-    target = own_targets.get(id_, "")
-    if target and target not in targets and "" not in targets:
-        return BackendState.GONE
-    return BackendState.DRAINING
+    there = present.get(entry.address, ())
+    own = own_targets.get(id_, "")
+    at_port = {target for port, target in there if port == entry.port}
+    if at_port:
+        return BackendState.DRAINING if _may_be(own, at_port) else BackendState.GONE
+    listener = held.names.listeners.get(entry.listener_id)
+    if (listener is None or listener.protocol is Protocol.TCP) and _may_be(own, {target for _, target in there}):
+        return BackendState.DRAINING
+    return BackendState.GONE if id_ in held.expired else BackendState.ABSENT
+
+
+def _may_be(target: str, targets: Collection[str]) -> bool:
+    """Whether one of those may be the pod: not every endpoint says which it is."""
+    return bool(targets) and (not target or target in targets or "" in targets)
 
 
 def _next(generation: int) -> int:

@@ -19,7 +19,7 @@ REUSABLE = frozenset({BackendState.FREE, BackendState.GONE})
 class Index:
     """By what they belong to: positions in the plan, targets, backend ids.
 
-    users: pool -> positions of the plan's listeners that refer to it. present: address and port -> the target of each
+    users: pool -> positions of the plan's listeners that refer to it. present: address -> port and target of each
     endpoint there. of_listener: listener_id -> its backends that are not FREE. retired: backends that are neither
     ACTIVE nor FREE. spare: ids that may be given away, in order; and from `top` on every id may.
     """
@@ -29,7 +29,7 @@ class Index:
         self.endpoints = endpoints
         self.listener_ids = frozenset(x.listener_id for x in image.listeners.values())
         self.users: dict[PoolRef, tuple[int, ...]] = {}
-        self.present: dict[tuple[Address, int], tuple[str, ...]] = {}
+        self.present: dict[Address, tuple[tuple[int, str], ...]] = {}
         self.of_listener: dict[int, tuple[int, ...]] = {}
         self.retired: set[int] = set()
         self.top = max(image.backends, default=BACKEND_FIRST - 1) + 1
@@ -65,10 +65,10 @@ class Index:
         """Other endpoints, which differ in the `changed` pools."""
         for pool in changed:
             for x in self.endpoints.get(pool, ()):
-                left = list(self.present.pop((x.address, x.port)))
-                left.remove(x.target)
+                left = list(self.present.pop(x.address))
+                left.remove((x.port, x.target))
                 if left:
-                    self.present[x.address, x.port] = tuple(left)
+                    self.present[x.address] = tuple(left)
             self._add(endpoints.get(pool, ()))
         self.endpoints = endpoints
 
@@ -105,8 +105,7 @@ class Index:
 
     def _add(self, found: Iterable[Endpoint]) -> None:
         for x in found:
-            place = (x.address, x.port)
-            self.present[place] = (*self.present.get(place, ()), x.target)
+            self.present[x.address] = (*self.present.get(x.address, ()), (x.port, x.target))
 
 
 def retired(image: MapImage) -> Mapping[int, BackendEntry]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +18,8 @@ from lab.gateway import Gateway
 from lab.manifests import Listener, Pod, World, write
 from lab.servers.witness import PORT, STREAM_PORT, witness
 from lab.shares import wrong_shares
-from lab.topology import FAMILIES, GATEWAY, Lab, Shape
-from lab.traffic.ask import REFUSED, ask, associate, connect, outcomes
+from lab.topology import FAMILIES, GATEWAY, POD_NEXT_HOP, Address, Lab, Shape
+from lab.traffic.ask import REFUSED, SILENCE, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net.world import PODS
@@ -29,7 +29,9 @@ GRACE = 12
 
 KINDS = tuple((family, protocol) for family in FAMILIES for protocol in ("TCP", "UDP"))
 
-A, B, C = (Pod(PODS[name]) for name in "abc")
+A, B, C = (Pod(PODS[name], uid=f"pod-{name}") for name in "abc")
+SUCCESSOR = Pod(PODS["b"], uid="pod-c")  # C at the address that B had
+OTHER_PORT = PORT + 50
 EVEN = World(
     listeners=(
         *(Listener(protocol, PORT, {"a": 1, "b": 1}) for protocol in ("TCP", "UDP")),
@@ -37,6 +39,13 @@ EVEN = World(
     ),
     services={"a": (A,), "b": (B,)},
 )
+
+
+def with_another_service(pods: tuple[Pod, ...]) -> World:
+    """EVEN, but b's pods are those of another Service, which other listeners lead to."""
+    others = tuple(Listener(protocol, OTHER_PORT, {"other": 1}) for protocol in ("TCP", "UDP"))
+    services = {"a": (A,), "b": (), "other": pods}
+    return with_weights(replace(EVEN, listeners=(*EVEN.listeners, *others), services=services), {"a": 1, "b": 0})
 
 
 def with_weights(world: World, weights: dict[str, int]) -> World:
@@ -72,6 +81,37 @@ class Running:
         """One flow of each kind, all served by the given backend."""
         with ExitStack() as stack:
             yield [stack.enter_context(self.flow(*kind, backend)) for kind in KINDS]
+
+    @contextlib.contextmanager
+    def succession(self) -> Iterator[Callable[[], bool]]:
+        """Pod b is no more, its addresses are pod c's. Gives: did c see nothing of connections that b had?"""
+        lab = self.gateway.lab
+        b, c = (lab.backends[name] for name in "bc")
+        ends = {name: lab.host_end(name) for name in "bc"}
+        own = {name: [lab.address(name, family) for family in FAMILIES] for name in "bc"}
+
+        def leads(address: Address, name: str) -> str:
+            return f"route replace {address} dev {ends[name]}"
+
+        def speaks_as(name: str) -> list[str]:
+            ways = zip(POD_NEXT_HOP.values(), own[name], strict=True)
+            return [f"route replace default via {way} dev eth0 src {address}" for way, address in ways]
+
+        b.ip("link set eth0 down")
+        c.ip(*(f"addr add {x} dev eth0 nodad" for x in own["b"]), *speaks_as("b"))
+        lab.node.ip(*(leads(x, "c") for x in own["b"]))
+        before = c.counters()["TcpOutRsts"]
+        try:
+            yield lambda: c.counters()["TcpOutRsts"] == before
+        finally:
+            c.ip(*speaks_as("c"), *(f"addr del {x} dev eth0" for x in own["b"]))
+            b.ip(
+                "link set eth0 up",
+                f"addr replace {own['b'][1]} dev eth0 nodad",  # it went with the link, and so did all routes
+                f"route add {POD_NEXT_HOP[4]} dev eth0 scope link",
+                *speaks_as("b"),
+            )
+            lab.node.ip(*(leads(x, "b") for x in own["b"]))
 
     def outcomes(self, times: int, port: int = PORT) -> list[dict[str, int]]:
         """Who serves new flows, of each kind."""
@@ -170,6 +210,68 @@ def test_a_datagram_for_an_absent_pod_goes_to_another(running: Running) -> None:
         old = [stack.enter_context(running.flow(family, "UDP", "b")) for family in FAMILIES]
         running.change(with_weights(replace(EVEN, services={"a": (A,)}), {"a": 1}))
         assert [ask(x).backend for x in old] == ["a"] * 2
+
+
+def test_terminating_pods_get_nothing_new_once_another_is_ready(running: Running) -> None:
+    last = replace(B, ready=False, terminating=True)
+    with running.flows("b") as old:
+        running.change(with_weights(replace(EVEN, services={"b": (last,)}), {"b": 1}))
+        assert [ask(x).backend for x in old] == ["b"] * 4
+        with running.flows("b") as late:
+            running.change(with_weights(replace(EVEN, services={"b": (last, C)}), {"b": 1}))
+            assert running.outcomes(20) == [{"c": 20}] * 4
+            assert [ask(x).backend for x in (*old, *late)] == ["b"] * 8
+
+
+def test_terminating_pods_that_do_not_serve_are_not_used(running: Running) -> None:
+    ended = replace(B, ready=False, terminating=True, serving=False)
+    with running.flows("b") as old:
+        running.change(with_weights(replace(EVEN, services={"a": (), "b": (ended,)}), {"b": 1}))
+        assert running.outcomes(10) == [{REFUSED: 10}, {SILENCE: 10}] * 2
+        assert [ask(x).backend for x in old] == ["b"] * 4
+
+
+REUSES = {
+    "of the same Service": replace(EVEN, services={"a": (A,), "b": (SUCCESSOR,)}),
+    "of the same Service, not ready yet": with_weights(
+        replace(EVEN, services={"a": (A,), "b": (replace(SUCCESSOR, ready=False),)}), {"a": 1, "b": 0}
+    ),
+    "of another Service": with_another_service((SUCCESSOR,)),
+}
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["", "while no agent runs"])
+@pytest.mark.parametrize("world", REUSES.values(), ids=REUSES)
+def test_the_flows_of_a_pod_never_meet_another_at_its_address(running: Running, world: World, dead: bool) -> None:
+    with running.flows("b") as old, running.succession() as unseen:
+        if dead:
+            running.gateway.kill()
+            write(world, running.gateway.manifests)
+            running.world = world
+            running.gateway.start()
+        else:
+            running.change(world)
+        for each, (_, protocol) in zip(old, KINDS, strict=True):
+            if protocol == "TCP":
+                assert is_reset(each)
+            else:
+                assert ask(each).backend in ("a", "c")
+        assert unseen()
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["", "while no agent runs"])
+def test_a_pod_that_serves_another_service_now_keeps_its_flows(running: Running, dead: bool) -> None:
+    world = with_another_service((B,))
+    with running.flows("b") as old:
+        if dead:
+            running.gateway.kill()
+            write(world, running.gateway.manifests)
+            running.world = world
+            running.gateway.start()
+        else:
+            running.change(world)
+        assert [ask(x).backend for x in old] == ["b"] * 4
+        assert running.outcomes(20) == [{"a": 20}] * 4
 
 
 def test_a_listener_that_goes_refuses_and_one_that_comes_serves(running: Running) -> None:
