@@ -43,6 +43,12 @@ static __always_inline int is_symmetric(int family, const struct address *backen
 	return bpf_map_lookup_elem(&symmetric, &key) != 0;
 }
 
+/* A machine that is asked for itself would take its own address from outside for a forgery. */
+static __always_inline int is_own_client(int family, const struct flow *request)
+{
+	return equal_words(request->to_saddr.octets, request->to_daddr.octets, words_of(family));
+}
+
 /* Does the backend's reply pass a hook of ours if it is addressed to the client itself? */
 static __always_inline int keeps_client_address(struct __sk_buff *skb, struct packet *p, struct pair *pair, int family)
 {
@@ -51,7 +57,8 @@ static __always_inline int keeps_client_address(struct __sk_buff *skb, struct pa
 	if (role == INTERFACE_UPLINK) {
 		pair->request.flags |= FLOW_REMOTE;
 		pair->reply.flags |= FLOW_REMOTE;
-		return p->hook == HOOK_UPLINK_INGRESS && is_symmetric(family, &pair->request.to_daddr);
+		return p->hook == HOOK_UPLINK_INGRESS && is_symmetric(family, &pair->request.to_daddr) &&
+		       !is_own_client(family, &pair->request);
 	}
 	if (p->hook == HOOK_LOCAL_EGRESS)
 		return 0;

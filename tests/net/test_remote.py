@@ -78,11 +78,12 @@ def remote_gateway(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, st
         yield stack.enter_context(Gateway(lab, manifests, delivery=delivery, options=options)), way
 
 
-@pytest.mark.parametrize("who", ["client", "node", "pod"])
+@pytest.mark.parametrize("who", ["client", "node", "pod", "backend itself"])
 def test_whom_the_backend_sees(remote_gateway: tuple[Gateway, str], who: str, family: int, protocol: str) -> None:
     gateway, way = remote_gateway
     lab = gateway.lab
-    namespace = {"client": lab.client, "node": lab.node, "pod": lab.backends["c"]}[who]
+    namespaces = {"client": lab.client, "node": lab.node, "pod": lab.backends["c"]}
+    namespace = namespaces.get(who) or Namespace(f"{lab.prefix}remote")
     with OPEN[protocol](namespace, GATEWAY[family], PORT) as endpoint:
         answers = [ask(endpoint) for _ in range(3)]
     (answer,) = set(answers)
