@@ -102,7 +102,7 @@ def _server(settings: Settings, view: View, reporter: Reporter, loop: Loop) -> S
 
     def status() -> Answer:
         report = reporter.current
-        said = snapshot(report, traffic(report.listeners, *meter.read()), running=True, now=time.time())
+        said = snapshot(report, traffic(report.listeners, *meter.read()), agent=report.pid, now=time.time())
         return Answer(True, msgspec.json.encode(said), "application/json")
 
     def healthz() -> Answer:

@@ -7,6 +7,7 @@ starting.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.run_dir import LOCK
@@ -14,9 +15,27 @@ from agent.run_dir import LOCK
 _LOCKS = Path("/proc/locks")
 
 
-def agent_running(run_dir: Path) -> bool:
-    """Whether some process holds the agent's lock in `run_dir`."""
-    return holder(run_dir / LOCK) is not None
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What an agent's lock says of who took it last: its process id, in its own pid namespace, and the inode of its
+    network namespace. 0: not said (yet)."""
+
+    pid: int = 0
+    network: int = 0
+
+
+def running_agent(run_dir: Path) -> Holder | None:
+    """Who holds the agent's lock in `run_dir`, None for nobody."""
+    return None if holder(run_dir / LOCK) is None else last_holder(run_dir)
+
+
+def last_holder(run_dir: Path) -> Holder:
+    """Who holds the agent's lock in `run_dir`, or held it last."""
+    try:
+        found = [int(x) for x in (run_dir / LOCK).read_text("ascii").split()]
+    except (OSError, ValueError):
+        return Holder()
+    return Holder(*found[:2])
 
 
 def holder(path: Path) -> int | None:

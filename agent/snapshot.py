@@ -15,8 +15,9 @@ from agent.traffic import Traffic
 from agent.words import label
 
 
-def snapshot(report: Report, traffic: Traffic, running: bool, now: float) -> dict[str, Any]:
-    """Plain values. `running` tells whether the agent of the report is alive; `now` is seconds since the epoch."""
+def snapshot(report: Report, traffic: Traffic, agent: int | None, now: float) -> dict[str, Any]:
+    """Plain values. `agent`: the process that runs, None if there is none; it may not have reported yet, for `pid` is
+    whose report it is. `now` is seconds since the epoch."""
     age = None if report.applied.verified_at is None else round(max(0.0, now - report.applied.verified_at), 3)
     said: dict[str, Any] = msgspec.to_builtins(report)
     flowing: dict[str, Any] = msgspec.to_builtins(traffic)
@@ -26,7 +27,8 @@ def snapshot(report: Report, traffic: Traffic, running: bool, now: float) -> dic
     ]
     return {
         "ready": report.ready,
-        "agent_running": running,
+        "agent_running": agent is not None,
+        "agent_pid": agent,
         "state_age_seconds": age,
         **said,
         "traffic": {**flowing, "tables": tables, "verdicts": verdicts},

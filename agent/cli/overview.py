@@ -17,9 +17,11 @@ from agent.cli.table import titled
 from agent.report import ObjectStatus, Report
 
 
-def overview(report: Report, *, running: bool, now: float) -> RenderableType:
-    """A few lines on the agent, and everything that is wrong. `now` is seconds since the epoch."""
-    return Group(*_agent(report, running, now), *_trouble(report))
+def overview(report: Report, *, agent: int | None, now: float) -> RenderableType:
+    """A few lines on the agent, and everything that is wrong. `agent`: the process that runs, None if there is none.
+    `now` is seconds since the epoch.
+    """
+    return Group(*_agent(report, agent, now), *_trouble(report))
 
 
 def gateways(objects: Sequence[ObjectStatus]) -> Table:
@@ -34,16 +36,23 @@ def gateways(objects: Sequence[ObjectStatus]) -> Table:
     return table
 
 
-def _agent(report: Report, running: bool, now: float) -> list[Text]:
+def _agent(report: Report, agent: int | None, now: float) -> list[Text]:
     applied = report.applied
     age = "never" if applied.verified_at is None else f"{max(0.0, now - applied.verified_at):.0f} s ago"
     state = "ready" if report.ready else "NOT READY"
-    agent = f"agent {report.pid} runs" if running else "NO AGENT RUNS (the kernel goes on with what it has)"
     return [
-        Text(f"{report.node}: {state}; {agent}; read back from the kernel {age}", style="bold"),
+        Text(f"{report.node}: {state}; {_process(report, agent)}; read back from the kernel {age}", style="bold"),
         Text(f"{report.source.name}, uplinks {', '.join(report.uplinks) or 'none'}, {_settings(report.settings)}"),
         Text(f"kernel {report.features.get('kernel', '?')}, {_lacks(report.features)}"),
     ]
+
+
+def _process(report: Report, agent: int | None) -> str:
+    if agent is None:
+        return "NO AGENT RUNS (the kernel goes on with what it has)"
+    if agent == report.pid:
+        return f"agent {agent} runs"
+    return f"agent {agent} starts (until it has, this is what agent {report.pid} said, which ended)"
 
 
 def _settings(settings: dict[str, str]) -> str:

@@ -23,7 +23,7 @@ from agent.cli.overview import gateways, overview
 from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.dataplane.view import View
-from agent.running import agent_running
+from agent.running import running_agent
 from agent.snapshot import snapshot
 from agent.traffic import Traffic, traffic, with_rates
 
@@ -43,11 +43,11 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
             _watch(view, run_dir, interval)
             return
         report, now = last_report(run_dir), _traffic(view, run_dir)
-        running = agent_running(run_dir)
+        agent = _agent(run_dir)
         if output == "json":
-            click.echo(json.dumps(snapshot(report, now, running, time.time()), indent=2))
+            click.echo(json.dumps(snapshot(report, now, agent, time.time()), indent=2))
         else:
-            head = overview(report, running=running, now=time.time())
+            head = overview(report, agent=agent, now=time.time())
             console().print(Group(head, gateways(report.objects), table.render(now)))
         if not report.ready:
             raise click.exceptions.Exit(Exit.FINDINGS)
@@ -61,8 +61,8 @@ def _watch(view: View, run_dir: Path, interval: float) -> None:
         traffic, at = _traffic(view, run_dir), time.monotonic()
         rated = with_rates(traffic, before, at - taken)
         before, taken = traffic, at
-        running = agent_running(run_dir)
-        return Group(overview(last_report(run_dir), running=running, now=time.time()), table.render(rated, rates=True))
+        head = overview(last_report(run_dir), agent=_agent(run_dir), now=time.time())
+        return Group(head, table.render(rated, rates=True))
 
     with Live(draw(), console=console(), auto_refresh=False) as live:
         try:
@@ -71,6 +71,11 @@ def _watch(view: View, run_dir: Path, interval: float) -> None:
                 live.update(draw(), refresh=True)
         except KeyboardInterrupt:
             return
+
+
+def _agent(run_dir: Path) -> int | None:
+    found = running_agent(run_dir)
+    return found.pid if found is not None else None
 
 
 def _traffic(view: View, run_dir: Path) -> Traffic:

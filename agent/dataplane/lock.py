@@ -1,10 +1,10 @@
 """One agent per node.
 
-Decides: who may write. Rules: an exclusive flock on a file that holds the pid of its holder; another on the folder of
-the pins, for two agents may be told different run folders and still share the tables; and a socket of an abstract name,
-which a network namespace has once, for with pins of their own they would still share its interfaces. The kernel lets go
-of all three when the holder dies, however it dies, so there is no stale lock. The file may be removed by a holder only;
-who then gets the lock of the file that is gone notices and tries again.
+Decides: who may write. Rules: an exclusive flock on a file that says who holds it, or held it last (running.py);
+another on the folder of the pins, for two agents may be told different run folders and still share the tables; and a
+socket of an abstract name, which a network namespace has once, for with pins of their own they would still share its
+interfaces. The kernel lets go of all three when the holder dies, however it dies, so there is no stale lock. The file
+may be removed by a holder only; who then gets the lock of the file that is gone notices and tries again.
 Must never: be held over a fork, nor wait for the holder.
 """
 
@@ -18,6 +18,7 @@ import socket
 from pathlib import Path
 from types import TracebackType
 
+from agent.dataplane import network
 from agent.dataplane.errors import AlreadyRunning
 from agent.run_dir import LOCK
 from agent.running import holder
@@ -48,7 +49,7 @@ class AgentLock:
                 _lock(pins, pin_dir)
             _lock_network(held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
+            os.pwrite(fd, f"{os.getpid()} {network.own()}\n".encode("ascii"), 0)
             return cls(held.pop_all(), path)
 
     def discard(self) -> None:

@@ -3,13 +3,15 @@
 Decides: the order: hooks first, so that no packet meets half a gateway; then routes, memberships and our own interface;
 then the pins, with which the tables and the ageing timer go; then our files, the lock last. Rules: every step works
 without the others' things, so that a half-removed gateway, or one whose pins were lost, is removed as well, and twice
-is no error. Refused while an agent runs, for it would put everything back. Must never: touch what is not ours.
+is no error. Interfaces, routes and memberships are those of the network namespace that the agent ran in, wherever we
+are; if it is not found, that is told, for it may still be kept where we cannot look. Refused while an agent runs, for
+it would put everything back. Must never: touch what is not ours.
 """
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -20,18 +22,22 @@ from agent.dataplane.gateway_routes import remove_gateway_routes
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import recall
 from agent.dataplane.multicast import reconcile_memberships
+from agent.dataplane.network import entered, own
 from agent.run_dir import clear
-from loader.attach import attachments, detach
+from agent.running import last_holder
+from loader.attach import Mechanism, attachments, detach
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was found and removed."""
+    """What was found and removed. `unreached`: inode of the network namespace that the agent ran in, if it was not
+    found; whatever of ours is in it is still there."""
 
     hooks: int
     routes: int
     pins: int
     interface: bool
+    unreached: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.hooks or self.routes or self.pins or self.interface)
@@ -40,14 +46,26 @@ class Removed:
 @translated()
 def down(pin_dir: Path, run_dir: Path) -> Removed:
     """Remove everything. Ends all flows. Raises AlreadyRunning, KernelRefused."""
-    lock = AgentLock.take(run_dir, pin_dir)
+    last = last_holder(run_dir).network
     try:
-        with IPRoute(strict_check=True) as netlink:
-            layouts = sorted(pin_dir.glob("v*"))
-            hooks = sum(_unhook(x) for x in layouts or (pin_dir,))
-            routes = remove_gateway_routes(netlink)
-            reconcile_memberships((), (), recall(run_dir).memberships)
-            interface = own_interface.remove(netlink)
+        with entered(last or own()):
+            return _down(pin_dir, run_dir, is_here=True)
+    except ProcessLookupError:
+        return replace(_down(pin_dir, run_dir, is_here=False), unreached=last)
+
+
+def _down(pin_dir: Path, run_dir: Path, *, is_here: bool) -> Removed:
+    """Of a gateway that is in this network namespace; else what is not in any."""
+    lock = AgentLock.take(run_dir, pin_dir)
+    routes, interface = 0, False
+    try:
+        layouts = sorted(pin_dir.glob("v*"))
+        hooks = sum(_unhook(x, is_here) for x in layouts or (pin_dir,))
+        if is_here:
+            with IPRoute(strict_check=True) as netlink:
+                routes = remove_gateway_routes(netlink)
+                reconcile_memberships((), (), recall(run_dir).memberships)
+                interface = own_interface.remove(netlink)
         pins = sum(_remove_tree(x) for x in layouts)
         clear(run_dir)
     finally:
@@ -67,9 +85,9 @@ def _remove_if_empty(folder: Path) -> None:
             raise
 
 
-def _unhook(pins: Path) -> int:
-    """Filters of a clsact qdisc are found without pins, links by theirs."""
-    found = attachments(pins)
+def _unhook(pins: Path, is_here: bool) -> int:
+    """Filters of a clsact qdisc are found without pins, here only; links by their pins, from anywhere."""
+    found = [x for x in attachments(pins) if is_here or x.mechanism is Mechanism.TCX]
     for hook in found:
         detach(hook, pins)
     return len(found)

@@ -115,14 +115,20 @@ class Node:
     def socket_at(self, port: int) -> Iterator[None]:
         """A TCP socket of the node has `port` at all its addresses."""
         program = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('bound', flush=True); input()"
+        with self.running(program) as said:
+            assert said == "bound"
+            yield
+
+    @contextlib.contextmanager
+    def running(self, program: str) -> Iterator[str]:
+        """A Python program that waits for input once it is ready; gives the line that it prints then."""
         command = [*self._enter, sys.executable, "-c", program]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             try:
-                assert holder.stdout is not None
-                assert holder.stdout.readline() == b"bound\n"
-                yield
+                assert process.stdout is not None
+                yield process.stdout.readline().strip()
             finally:
-                holder.kill()
+                process.kill()
 
     def status(self) -> Mapping[str, Any] | None:
         """What `penstock status -o json` says; None before an agent has brought the kernel to a state."""

@@ -225,6 +225,30 @@ def test_an_agent_that_was_killed_is_followed_by_one_that_takes_over(machine: No
     assert times[0] & times[1]
 
 
+# As an agent that is loading its programs.
+_STARTING = """
+import os
+from pathlib import Path
+from agent.dataplane.lock import AgentLock
+with AgentLock.take(Path("/run/penstock"), Path("/run/bpf/penstock")):
+    print(os.getpid(), flush=True)
+    input()
+"""
+
+
+def test_an_agent_that_starts_is_not_taken_for_the_one_before(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    pid = machine.until(lambda x: x["ready"])["pid"]
+    assert f"agent {pid} runs" in machine.penstock("status").stdout
+    agent.end(signal.SIGKILL)
+    with machine.running(_STARTING) as successor:
+        status = machine.until(lambda x: x["agent_running"])
+        assert (status["agent_pid"], status["pid"]) == (int(successor), pid)
+        assert f"agent {successor} starts" in machine.penstock("status").stdout
+    assert machine.until(lambda x: not x["agent_running"])["agent_pid"] is None
+
+
 def test_a_folder_that_is_away_at_the_start_deletes_nothing(machine: Node) -> None:
     machine.write("all.yaml", *WEB, *ENDPOINTS)
     agent = machine.start()
@@ -307,6 +331,20 @@ def test_down_removes_every_trace(machine: Node) -> None:
     assert hooks(machine) in ([], [""])
     assert machine.penstock("status", code=4).stderr.startswith("error: nothing is pinned")
     assert machine.penstock("down").stdout == "nothing of Penstock was on this node\n"
+
+
+def test_down_says_that_it_did_not_find_the_network_namespace_of_the_agent(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGKILL)
+    machine.command("sh", "-c", f"echo {agent.process.pid} 7 > /run/penstock/agent.lock")  # no namespace has inode 7
+    done = machine.penstock("down", code=3)
+    assert done.stdout.startswith("removed ")
+    assert "net:[7], which was not found" in done.stderr
+    assert "penstock" not in machine.command("ls", "/run", "/run/bpf").stdout
+    assert "penstock0" in machine.command("ip", "link").stdout  # it may be another gateway's
+    assert machine.penstock("down").stdout == "removed 0 hooks, 2 routes, 0 pins, its own interface\n"
 
 
 def test_metrics_and_health(served: Node) -> None:

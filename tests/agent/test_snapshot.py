@@ -27,18 +27,18 @@ def report(applied: AppliedReport) -> Report:
     ],
 )
 def test_what_only_the_moment_knows(applied: AppliedReport, ready: bool, age: float | None) -> None:
-    said = snapshot(report(applied), Traffic((), (), ()), running=False, now=20.0)
+    said = snapshot(report(applied), Traffic((), (), ()), agent=None, now=20.0)
     assert (said["ready"], said["agent_running"], said["state_age_seconds"]) == (ready, False, age)
 
 
 def test_hooks_and_verdicts_are_spelled_as_in_the_metrics() -> None:
     seen = (VerdictTraffic("HOOK_UPLINK_INGRESS", "VERDICT_REJECTED_RST", 1, 40),)
-    said = snapshot(report(AppliedReport()), Traffic((), seen, ()), running=True, now=0.0)
+    said = snapshot(report(AppliedReport()), Traffic((), seen, ()), agent=1, now=0.0)
     (verdict,) = json.loads(json.dumps(said))["traffic"]["verdicts"]
     assert (verdict["hook"], verdict["verdict"]) == ("uplink_ingress", "rejected_rst")
 
 
 def test_tables_have_their_fill() -> None:
     tables = (TableUse("tcp_flows4", 70, 100, 4096, 40),)
-    said = snapshot(report(AppliedReport()), Traffic((), (), tables), running=True, now=0.0)
+    said = snapshot(report(AppliedReport()), Traffic((), (), tables), agent=1, now=0.0)
     assert said["traffic"]["tables"][0]["fill"] == 0.7

@@ -10,6 +10,7 @@ import pytest
 from lab.gateway import Gateway
 from lab.manifests import write
 from lab.netns import Namespace
+from lab.process import run
 from lab.servers.witness import PORT, witness
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import SILENCE, ask_tcp, outcomes
@@ -63,6 +64,17 @@ def test_down_after_a_crash_does_the_same_and_twice_is_no_harm(gateway: Gateway)
         gateway.command("down")
         assert state(gateway.lab.node) == before
     assert state(gateway.lab.node) == before
+
+
+def test_down_finds_the_network_namespace_of_the_agent_from_another(gateway: Gateway) -> None:
+    before = state(gateway.lab.node)
+    with gateway:
+        gateway.kill()
+        words = gateway.command_line("down")
+        done = run(*words[words.index("--") + 1 :])
+        assert "its own interface" in done.stdout
+        assert state(gateway.lab.node) == before
+        assert not gateway.pins.exists()
 
 
 def test_down_is_refused_while_an_agent_runs(gateway: Gateway) -> None:

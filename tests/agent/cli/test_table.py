@@ -122,30 +122,31 @@ REJECTED = ObjectStatus(
 
 
 @pytest.mark.parametrize(
-    ("changes", "running", "says"),
+    ("changes", "agent", "says"),
     [
-        ({}, True, "node-1: ready; agent 7 runs; read back from the kernel 10 s ago"),
-        ({}, False, "node-1: ready; NO AGENT RUNS (the kernel goes on with what it has)"),
-        ({"applied": AppliedReport()}, True, "node-1: NOT READY; agent 7 runs; read back from the kernel never"),
-        ({"applied": AppliedReport(error="table full")}, True, "error: table full"),
-        ({}, True, "kernel 6.1.0, without tcx"),
+        ({}, 7, "node-1: ready; agent 7 runs; read back from the kernel 10 s ago"),
+        ({}, None, "node-1: ready; NO AGENT RUNS (the kernel goes on with what it has)"),
+        ({}, 8, "node-1: ready; agent 8 starts (until it has, this is what agent 7 said, which ended); read back"),
+        ({"applied": AppliedReport()}, 7, "node-1: NOT READY; agent 7 runs; read back from the kernel never"),
+        ({"applied": AppliedReport(error="table full")}, 7, "error: table full"),
+        ({}, 7, "kernel 6.1.0, without tcx"),
         (
             {"source": SourceReport("x", True, 0.0, (SourceError("a.yaml", 3, "", "", "bad"),))},
-            True,
+            7,
             "error: a.yaml:3: bad",
         ),
-        ({"refused": ("port taken",)}, True, "refused: port taken"),
-        ({"notes": ("rp_filter",)}, True, "note: rp_filter"),
+        ({"refused": ("port taken",)}, 7, "refused: port taken"),
+        ({"notes": ("rp_filter",)}, 7, "note: rp_filter"),
         (
             {"objects": (REJECTED,)},
-            True,
+            7,
             "warning: TCPRoute default/web parent edge: Accepted=False (NoMatchingParent): no such listener",
         ),
     ],
 )
-def test_what_is_wrong_is_said_first(changes: dict[str, object], running: bool, says: str) -> None:
+def test_what_is_wrong_is_said_first(changes: dict[str, object], agent: int | None, says: str) -> None:
     console = Console(file=io.StringIO(), width=160)
-    console.print(overview(replace(REPORT, **changes), running=running, now=100.0))  # type: ignore[arg-type]
+    console.print(overview(replace(REPORT, **changes), agent=agent, now=100.0))  # type: ignore[arg-type]
     assert says in console.file.getvalue()  # type: ignore[attr-defined]
 
 

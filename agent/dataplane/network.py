@@ -1,0 +1,53 @@
+"""Network namespaces: which one this is, and going into another.
+
+Decides: where a namespace is looked for that is known by its inode only: among those of processes, and among those that
+ip-netns(8) keeps. Rules: proc(5): two processes are in one namespace if the inodes of their /proc/PID/ns/net are equal.
+A namespace goes with its last reference, and its interfaces with it; one that is found nowhere may still be kept in
+another mount or pid namespace. Must never: make one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from pyroute2.netns import setns
+
+_OWN = Path("/proc/thread-self/ns/net")
+_NAMED = Path("/run/netns")
+
+
+def own() -> int:
+    """Inode of the calling thread's."""
+    return _OWN.stat().st_ino
+
+
+@contextlib.contextmanager
+def entered(inode: int) -> Iterator[None]:
+    """Has the calling thread in that namespace. Raises ProcessLookupError when it is not found."""
+    if inode == own():
+        yield
+        return
+    there = _find(inode)
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(there)
+        yield
+    finally:
+        setns(home)
+        os.close(home)
+        os.close(there)
+
+
+def _find(inode: int) -> int:
+    """A descriptor of it."""
+    for path in chain(Path("/proc").glob("[0-9]*/ns/net"), _NAMED.glob("*")):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(fd).st_ino == inode:
+                return fd
+            os.close(fd)
+    raise ProcessLookupError(f"no network namespace with inode {inode} was found")
