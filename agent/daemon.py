@@ -1,8 +1,9 @@
 """The agent as a process: its parts put together, started and stopped in order.
 
-Decides: the order. The kernel's side first, since without it nothing else has a meaning; then the server, so that what
-goes on can be seen; then the source, and the loop last. Rules: the loop has the main thread; source and server have one
-each. A source that dies is started again. Leaving takes nothing away from the kernel.
+Decides: the order. The server's port first: if somebody else has it, nothing was made yet that would be left behind.
+Then the kernel's side, without which nothing has a meaning; then the server answers, so that what goes on can be seen;
+then the source, and the loop last. Rules: the loop has the main thread; source and server have one each. A source that
+dies is started again. Leaving takes nothing away from the kernel.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from agent.dataplane.dataplane import Dataplane
+from agent.dataplane.lock import AgentLock
 from agent.dataplane.usage import TableUse
 from agent.dataplane.view import View
 from agent.loop import Loop
@@ -28,7 +31,7 @@ from agent.meter import Meter
 from agent.metrics import registry
 from agent.reporter import Reporter
 from agent.run_dir import LAST_GOOD
-from agent.server import Answer, StatusServer
+from agent.server import Answer, Page, StatusServer
 from agent.settings import Settings, split_address
 from agent.snapshot import snapshot
 from agent.sources.base import Source
@@ -55,11 +58,12 @@ class Started:
 def run(settings: Settings, manifests: Path, features: Mapping[str, str], started: Callable[[Started], None]) -> None:
     """Be the agent until SIGTERM or SIGINT.
 
-    Raises what Dataplane.open raises, and OSError when the server's address cannot be bound.
+    Raises what Dataplane.open raises, and OSError when the server's address cannot be bound: then nothing was made.
     """
     keep_calm()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_signals())
+        server = stack.enter_context(_bound(settings))
         dataplane = stack.enter_context(Dataplane.open(settings))
         view = stack.enter_context(View.open(settings.pin_dir, settings.run_dir, settings.object_dir))
         store = stack.enter_context(contextlib.closing(Store()))
@@ -67,7 +71,8 @@ def run(settings: Settings, manifests: Path, features: Mapping[str, str], starte
         reporter = Reporter(settings.run_dir, source.name, reported_settings(settings, manifests), features)
         stack.callback(reporter.close)
         loop = Loop(dataplane, store, settings.absent_grace, reporter.tell)
-        server = stack.enter_context(_server(settings, view, reporter, loop))
+        server.serve(*_served(view, reporter, loop))
+        stack.callback(server.close)  # before what it reads
         stack.enter_context(_following(source, store))
         host, _ = split_address(settings.metrics_address)
         host = f"[{host}]" if ":" in host else host
@@ -97,7 +102,15 @@ def reported_settings(settings: Settings, manifests: Path) -> Mapping[str, str]:
     }
 
 
-def _server(settings: Settings, view: View, reporter: Reporter, loop: Loop) -> StatusServer:
+def _bound(settings: Settings) -> StatusServer:
+    try:
+        return StatusServer(*split_address(settings.metrics_address))
+    except OSError:
+        AgentLock.take(settings.run_dir, settings.pin_dir).release()  # if another agent has the port, that is the news
+        raise
+
+
+def _served(view: View, reporter: Reporter, loop: Loop) -> tuple[CollectorRegistry, Mapping[str, Page]]:
     meter = Meter(view)
 
     def status() -> Answer:
@@ -115,8 +128,7 @@ def _server(settings: Settings, view: View, reporter: Reporter, loop: Loop) -> S
         return Answer(report.ready, f"{why}\n".encode())
 
     pages = {"/status": status, "/healthz": healthz, "/readyz": readyz}
-    host, port = split_address(settings.metrics_address)
-    return StatusServer(host, port, registry(meter, lambda: reporter.current), pages)
+    return registry(meter, lambda: reporter.current), pages
 
 
 class _Stop:

@@ -1,7 +1,8 @@
 """The agent's one HTTP server: /metrics, /status, /healthz, /readyz.
 
 Decides: nothing; it answers with what it is given. Rules: read only; bound where the settings say (loopback unless
-asked otherwise); a slow client holds one thread for a bounded time and nothing else.
+asked otherwise), before it is known what to answer: who asks meanwhile waits; a slow client holds one thread for a
+bounded time and nothing else.
 Must never: take part in whether packets flow. A server that cannot start is an error at start, one that dies is not.
 """
 
@@ -67,22 +68,25 @@ class _Handler(WSGIRequestHandler):
 
 
 class StatusServer:
-    """Serves `pages` by path, and `registry` at /metrics, from a thread of its own until closed."""
+    """Has its port from the beginning, and serves from `serve` on, from a thread of its own, until closed."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, pages: Mapping[str, Page]) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Bind `host` (an IP address) and `port` (0 = any). Raises OSError when that is not possible."""
-        self._pages = pages
-        self._metrics = make_wsgi_app(registry)
         v6 = ipaddress.ip_address(host).version == 6
         kind = type("_Bound", (_Server,), {"address_family": socket.AF_INET6 if v6 else socket.AF_INET})
         try:
             self._server: WSGIServer = kind((host, port), _Handler)
         except OSError as error:
             raise OSError(error.errno, f"metrics_address {host} port {port}: {error.strerror}") from None
-        self._server.set_app(self._answer)
+        self._pages: Mapping[str, Page] = {}
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(CLOSES_WITHIN,), name="http", daemon=True
         )
+
+    def serve(self, registry: CollectorRegistry, pages: Mapping[str, Page]) -> None:
+        """Answer with `pages` by path, and with `registry` at /metrics. Once."""
+        self._pages, self._metrics = pages, make_wsgi_app(registry)
+        self._server.set_app(self._answer)
         self._thread.start()
 
     @property
@@ -91,10 +95,11 @@ class StatusServer:
         return self._server.server_port
 
     def close(self) -> None:
-        """Stop serving and free the port."""
-        self._server.shutdown()
+        """Stop serving and free the port. Twice is once."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()
 
     def __enter__(self) -> StatusServer:
         return self

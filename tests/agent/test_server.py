@@ -24,7 +24,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[StatusServer, str]]
     registry = CollectorRegistry()
     Gauge("answer", "of all", registry=registry).set(42)
     host: str = request.param
-    with StatusServer(host, 0, registry, PAGES) as server:
+    with StatusServer(host, 0) as server:
+        server.serve(registry, PAGES)
         yield server, f"http://{'[::1]' if ':' in host else host}:{server.port}"
 
 
@@ -67,12 +68,22 @@ def test_a_client_that_says_nothing_holds_up_no_other(server: tuple[StatusServer
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
-    with StatusServer("127.0.0.1", 0, CollectorRegistry(), {}) as first, pytest.raises(OSError, match="in use"):
-        StatusServer("127.0.0.1", first.port, CollectorRegistry(), {})
+    with StatusServer("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
+        StatusServer("127.0.0.1", first.port)
 
 
 def test_a_closed_server_frees_its_port() -> None:
-    with StatusServer("127.0.0.1", 0, CollectorRegistry(), {}) as first:
-        port = first.port
-    with StatusServer("127.0.0.1", port, CollectorRegistry(), {}) as second:
-        assert second.port == port
+    for serves in (True, False):
+        with StatusServer("127.0.0.1", 0) as first:
+            port = first.port
+            if serves:
+                first.serve(CollectorRegistry(), {})
+        with StatusServer("127.0.0.1", port) as second:
+            assert second.port == port
+
+
+def test_who_asks_before_it_serves_is_answered_when_it_does() -> None:
+    with StatusServer("127.0.0.1", 0) as server, socket.create_connection(("127.0.0.1", server.port)) as early:
+        early.sendall(b"GET /good HTTP/1.0\r\n\r\n")
+        server.serve(CollectorRegistry(), PAGES)
+        assert early.recv(100).startswith(b"HTTP/1.0 200 OK")

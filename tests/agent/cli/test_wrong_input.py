@@ -79,6 +79,16 @@ def test_a_port_for_http_that_is_taken(machine: Node) -> None:
     with machine.socket_at(9464):
         (line,) = run(machine, code=6)
     assert line == "error: [Errno 98] metrics_address 127.0.0.1 port 9464: Address already in use"
+    assert "penstock" not in machine.command("ls", "/run/bpf").stdout
+    assert "penstock" not in machine.command("ip", "link").stdout
+
+
+def test_a_second_agent_is_told_of_the_first_and_not_of_its_port(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    (line,) = run(machine, code=5)
+    assert line.startswith(f"error: another agent (pid {agent.process.pid}) runs on this node")
 
 
 def test_a_second_agent_with_folders_of_its_own(machine: Node) -> None:
