@@ -2,9 +2,9 @@
 same: table `symmetric`.
 
 Decides: the sources that each uplink lends, by family and number. Rules: with addresses in the settings, those of them
-that the node holds, to every uplink; else each uplink's own oldest address that is fit to be a source (global, not
-secondary, not deprecated, not tentative). Sources are written before the interface says how many there are, and removed
-after. Must never: lend an address that the node does not hold, for nobody would answer for it.
+that the node holds, to every uplink; else each uplink's own oldest address that the kernel would prefer (not secondary,
+not deprecated). Never a link-local or a tentative one. Sources are written before the interface says how many there
+are, and removed after. Must never: lend an address that the node does not hold, for nobody would answer for it.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from agent.dataplane.tables import Tables
 from routes.plan import Address
 
 # linux/if_addr.h: IFA_F_SECONDARY (IPv6: TEMPORARY), DADFAILED, DEPRECATED, TENTATIVE
-_UNFIT = 0x01 | 0x08 | 0x20 | 0x40
+_UNUSABLE = 0x08 | 0x40
+_LESSER = 0x01 | 0x20
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An address and the interface that has it. `fit`: to be a packet's source."""
+    """An address that may be a source, and the interface that has it. `lesser`: only if somebody asks for it."""
 
     interface: int
     address: Address
-    fit: bool
+    lesser: bool = False
 
 
 def read_held(netlink: IPRoute) -> tuple[Held, ...]:
-    """Every address of this network namespace, as the kernel lists them: IPv4 the oldest first, IPv6 the newest."""
+    """Those of this network namespace, as the kernel lists them: IPv4 the oldest first, IPv6 the newest."""
     return tuple(
-        Held(
-            x["index"], ip_address(text), x["scope"] == _GLOBAL and not (x.get_attr("IFA_FLAGS") or x["flags"]) & _UNFIT
-        )
+        Held(x["index"], ip_address(text), bool(flags & _LESSER))
         for x in netlink.addr("dump")
         if (text := x.get_attr("IFA_LOCAL") or x.get_attr("IFA_ADDRESS"))
+        if x["scope"] == _GLOBAL and not (flags := x.get_attr("IFA_FLAGS") or x["flags"]) & _UNUSABLE
     )
 
 
 def sources(wanted: Sequence[Address], interface: int, held: Iterable[Held]) -> tuple[Address, ...]:
     """What an uplink lends: `wanted` as far as the node holds it; if nothing is wanted, its own, one for a family."""
-    there = [x for x in held if x.fit]
+    held = tuple(held)
     if wanted:
-        return tuple(x for x in wanted if any(y.address == x for y in there))
-    own = [x.address for x in there if x.interface == interface]
+        return tuple(x for x in wanted if any(y.address == x for y in held))
+    own = [x.address for x in held if x.interface == interface and not x.lesser]
     return (*[x for x in own if x.version == 4][:1], *[x for x in own if x.version == 6][-1:])
 
 
 def missing(wanted: Sequence[Address], held: Iterable[Held]) -> tuple[str, ...]:
     """A note for each wanted address that the node does not hold."""
-    there = {x.address for x in held if x.fit}
+    there = {x.address for x in held}
     return tuple(f"snat address {x} is not (yet) an address of this node" for x in wanted if x not in there)
 
 

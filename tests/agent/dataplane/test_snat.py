@@ -12,14 +12,15 @@ from agent.dataplane.snat import Held, declare_symmetric, lend, missing, read_he
 from .conftest import Loaded, Node
 
 OWN4, OTHER4, OWN6, OTHER6 = map(ip_address, ("10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"))
+SECONDARY4 = ip_address("10.0.0.3")
 HELD = (
-    Held(2, ip_address("169.254.1.1"), fit=False),
-    Held(2, OWN4, fit=True),
-    Held(2, ip_address("10.0.0.7"), fit=True),
-    Held(2, ip_address("fd00::7"), fit=True),
-    Held(2, OWN6, fit=True),
-    Held(3, OTHER4, fit=True),
-    Held(3, OTHER6, fit=True),
+    Held(2, SECONDARY4, lesser=True),
+    Held(2, OWN4),
+    Held(2, ip_address("10.0.0.7")),
+    Held(2, ip_address("fd00::7")),
+    Held(2, OWN6),
+    Held(3, OTHER4),
+    Held(3, OTHER6),
 )
 
 
@@ -32,7 +33,7 @@ HELD = (
         ((OTHER4,), 2, (OTHER4,), 0),
         ((OTHER4, OWN4, OWN6), 4, (OTHER4, OWN4, OWN6), 0),
         ((ip_address("192.0.2.1"), OWN4), 2, (OWN4,), 1),
-        ((ip_address("169.254.1.1"),), 2, (), 1),
+        ((SECONDARY4, OWN4), 2, (SECONDARY4, OWN4), 0),
     ],
 )
 def test_sources(wanted: tuple, interface: int, lent: tuple, notes: int) -> None:
@@ -44,7 +45,8 @@ def test_what_the_node_holds(node: Node) -> None:
     index = node.add_veth("eth0", "10.220.0.1/24", "10.220.0.2/24", "fd00:220::1/64", "fd00:220::2/64")
     held = read_held(node.netlink)
     assert sources((), index, held) == (ip_address("10.220.0.1"), ip_address("fd00:220::1"))
-    assert not any(x.fit for x in held if x.address.is_link_local)
+    assert sources((ip_address("10.220.0.2"),), index, held) == (ip_address("10.220.0.2"),)
+    assert not any(x.address.is_link_local for x in held)
 
 
 def lent(loaded: Loaded) -> dict[tuple[int, int, int], bytes]:
