@@ -232,6 +232,7 @@ VERIFIED_ONCE int carry_error(struct __sk_buff *skb, int family)
 	read_clock(p);
 	p->l4_header = ICMP_HEADER;
 	generation = f->generation;
+	p->backend_id = f->backend_id;
 	copy_rewrite(family, &p->to, f);
 	way = way_of(skb, p, f, family, p->hook);
 	if (way == WAY_NONE || way == WAY_TOO_BIG)

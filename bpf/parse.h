@@ -24,6 +24,7 @@
 
 #include "clock.h"
 #include "maps.h"
+#include "packet.h"
 #include "verifier.h"
 #include "words.h"
 
@@ -49,61 +50,6 @@ enum parsed {
 	PARSED_OTHER,	  /* another protocol over IP */
 	PARSED_MALFORMED, /* addresses are known, the rest contradicts itself */
 	PARSED_SHORT,	  /* ends within a header, or the header is not linear yet */
-};
-
-union tuple {
-	struct tuple4 v4;
-	struct tuple6 v6;
-	__u64 align;
-};
-
-/* Of a UDP datagram (fragment.h). */
-enum fragment {
-	FRAGMENT_NONE,
-	FRAGMENT_FIRST, /* with the ports */
-	FRAGMENT_LATER, /* without a transport header */
-};
-
-/* What a packet becomes; a copy of its flow entry's to_*, since the entry may change under us. */
-struct rewrite {
-	__u32 saddr[4];
-	__u32 daddr[4];
-	__u16 sport;
-	__u16 dport;
-	__u8 hop; /* take one off TTL / hop limit */
-	__u8 macs; /* write the two below */
-	__u8 dmac[6];
-	__u8 smac[6];
-};
-
-/* Of an ICMP error: where the quoted packet's transport header is, where the quotation ends, and what it says. */
-struct quote {
-	__u32 l4;
-	__u32 end; /* a short frame is padded: what follows is no part of the message */
-	__u8 protocol;
-	__u8 by_addressee; /* the error comes from the end that the quoted packet was for */
-};
-
-struct packet {
-	union tuple tuple;
-	struct rewrite to; /* set once its flow is known; here, since the stack is small */
-	__u32 l4;	 /* offset of the transport header */
-	__u8 protocol;
-	__u8 tcp_flags; /* 0 for UDP */
-	__u8 l4_header; /* bytes of TCP or UDP header, options included */
-	__u32 seq;	/* TCP's */
-	__u32 ack;
-	__u8 icmp_type;
-	__u32 now;	 /* seconds since boot, as of `jiffies` */
-	__u64 jiffies;
-	struct quote quote;
-	int action;	  /* what the program returns, where a stage of its own delivered the packet */
-	__u8 hook;	  /* enum hook: where the packet is */
-	__u8 fragment;	  /* enum fragment */
-	__u32 fragment_id; /* as in its header */
-	__u32 listener_id; /* set when a listener was found */
-	__u32 backend_id;  /* set when one was chosen for a new flow */
-	__u8 node_address; /* addressed to a gateway address that is the node's own */
 };
 
 /* One per CPU and not on the stack: that is 512 bytes, and a global function may only be given initialized ones. */

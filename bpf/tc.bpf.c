@@ -11,7 +11,7 @@
  *                                                         a listener?  no: refuse
  *                                                         choose a backend, begin a flow, translate
  *
- * Rules: every packet is counted once, here, under its hook; whatever is not ours passes untouched, and so does what
+ * Rules: every packet is counted once, in end(), under its hook; whatever is not ours passes untouched, and so does what
  * was sent to all or to a group (RFC 1122 sections 3.2.2, 4.2.3.10), but for a neighbour's question. A program ends
  * with TC_ACT_UNSPEC (the next program sees the packet), a redirect, or TC_ACT_SHOT for our own drops.
  */
@@ -21,6 +21,7 @@
 #include "icmp.h"
 #include "neighbour.h"
 #include "ping.h"
+#include "trace.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -206,10 +207,12 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		return TC_ACT_UNSPEC;
 	p->hook = hook;
 	p->fragment = FRAGMENT_NONE;
+	p->l4 = 0;
+	p->listener_id = 0;
+	p->backend_id = BACKEND_NONE;
 	if (hook == HOOK_UPLINK_EGRESS && skb->mark == redirect_mark) {
 		skb->mark = 0;
-		count(hook, VERDICT_REDIRECTED, weight);
-		return TC_ACT_UNSPEC;
+		return end(skb, p, hook, VERDICT_REDIRECTED, weight, TC_ACT_UNSPEC);
 	}
 	/* Not this interface's: frames for other hosts (promiscuous mode), and tagged ones, which belong to the VLAN's own
 	 * interface (it may be an uplink itself). */
@@ -226,8 +229,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 	}
 	if (is_drop(verdict) || verdict == VERDICT_HELD)
 		action = TC_ACT_SHOT;
-	count(hook, verdict, weight);
-	return action;
+	return end(skb, p, hook, verdict, weight, action);
 }
 
 SEC("tc")

@@ -93,6 +93,7 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 
 	if (!p || !f || !scratch)
 		return DROP_INTERNAL;
+	p->backend_id = f->backend_id;
 	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_TCP;
 	twin_key(family, &p->tuple, f, &scratch->twin);
 	pair_remove(table, family, &p->tuple, &scratch->twin, f->generation);
@@ -116,6 +117,7 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 	int is_reply = f->flags & FLOW_REPLY;
 	enum way way;
 
+	p->backend_id = backend_id;
 	copy_rewrite(family, r, f);
 	way = way_of(skb, p, f, family, hook);
 	if (way == WAY_NONE)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Counting: every packet at every hook ends in exactly one verdict.
- * Rules: only process() in tc.bpf.c calls count(); everything below it returns a verdict. A packet is
+ * Rules: only end() in trace.h calls count(), and process() in tc.bpf.c that; everything below it returns a verdict. A packet is
  * counted as the wire's: gso_segs of a super-packet.
  */
 #ifndef PENSTOCK_VERDICT_H

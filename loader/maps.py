@@ -32,6 +32,7 @@ class MapType(enum.IntEnum):
 
     HASH = 1
     ARRAY = 2
+    PROG_ARRAY = 3
     PERCPU_HASH = 5
     PERCPU_ARRAY = 6
     LRU_HASH = 9
@@ -50,7 +51,7 @@ _HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapTyp
 class Map:
     """One map. `key` and `value` are its codecs (bytes where the map has no BTF).
 
-    A Map from `Object.map` is valid while that Object is open; one from `open_pinned` until its own `close`.
+    A Map from `Object.map` is valid while that Object is open; one that was opened here until its own `close`.
     """
 
     def __init__(self, fd: int, name: str, key: Codec | None = None, value: Codec | None = None) -> None:
@@ -79,7 +80,12 @@ class Map:
         fd = pinned_fd(path, "map")
         if fd is None:
             raise LoaderError(f"no map is pinned at {path}")
-        opened = cls(fd, path.name)
+        return cls.owning(fd, path.name)
+
+    @classmethod
+    def owning(cls, fd: int, name: str) -> Self:
+        """The map behind `fd`, which is the Map's own from now on."""
+        opened = cls(fd, name)
         opened._owned = True
         return opened
 

@@ -4,8 +4,9 @@ Decides: the order of a load - bpffs there, file open, settings written, pins co
 Rules: a map whose name begins with a dot is the object's own (.rodata, .bss); every other one is pinned under its name,
 or found there and used, so two objects loaded with one pin directory share their maps, and an agent that starts again
 finds its own. An object that is loaded beside another uses those of its maps that it names, and has the rest to itself:
-nothing of it is pinned. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins
-nothing.
+nothing of it is pinned. A program array is the programs' own too, and not even we hold it open: the kernel empties it
+when nobody does any more, and so whoever puts a program there takes it along when he goes, however he goes. A load that
+fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
 Must never: attach; remove a pin.
 """
 
@@ -23,7 +24,7 @@ from loader.btf import Btf, raw_data
 from loader.codec import Codec, octets_codec
 from loader.errors import LoaderError, UnknownName
 from loader.libbpf import checked, ffi, lib, messages, name_of, pinned_fd
-from loader.maps import Map
+from loader.maps import Map, MapType
 from loader.pins import MapShape, require_compatible
 from loader.program import Program
 from loader.spec import ObjectSpec
@@ -118,7 +119,8 @@ def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
     btf = Btf(raw_data(lib().bpf_object__btf(handle)))
     images = {name_of(lib().bpf_map__name(x)): x for x in _maps(handle)}
     rodata.write(next((x for n, x in images.items() if n.endswith(rodata.SECTION)), None), btf, spec.rodata)
-    shared = {n: x for n, x in images.items() if not lib().bpf_map__is_internal(x)}
+    arrays = [x for x in images.values() if lib().bpf_map__type(x) == MapType.PROG_ARRAY]
+    shared = {n: x for n, x in images.items() if x not in arrays and not lib().bpf_map__is_internal(x)}
     for name, entries in spec.max_entries.items():
         if name not in shared:
             raise UnknownName(f"no map {name} in {spec.path}")
@@ -130,12 +132,23 @@ def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
         result = lib().bpf_object__load(handle)
     if result < 0:
         raise load_error(-result, spec.path, said)
+    for image in arrays:
+        _let_go(lib().bpf_map__fd(image))
     maps = {n: Map(lib().bpf_map__fd(x), n, shapes[n].key, shapes[n].value) for n, x in shared.items()}
     programs = {}
     for x in filter(lib().bpf_program__autoload, _programs(handle)):
         name = name_of(lib().bpf_program__name(x))
         programs[name] = Program(lib().bpf_program__fd(x), name)
     return Object(handle, btf, maps, programs)
+
+
+def _let_go(fd: int) -> None:
+    """Closes the map behind `fd`. The number itself is libbpf's, which closes it with the object."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.dup2(nothing, fd, inheritable=False)
+    finally:
+        os.close(nothing)
 
 
 def _pin_or_reuse(image: Any, wanted: MapShape, path: Path) -> None:

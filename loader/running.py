@@ -1,7 +1,8 @@
 """What a program that is in the kernel was loaded with, whoever loaded it.
 
 Rules: variables are found by name through the BTF that the kernel keeps with the program, not through any file, which
-may have been built anew since. Reads only.
+may have been built anew since. Reads only; but a program array that is opened here keeps the programs in it until it is
+closed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from loader.btf import kernel_btf
 from loader.codec import octets_codec
 from loader.errors import LoaderError
 from loader.libbpf import checked, ffi, info, lib, name_of
-from loader.maps import Map
+from loader.maps import Map, MapType
 from loader.rodata import SECTION
 
 _INDEX = octets_codec(4)
@@ -30,6 +31,18 @@ def constants(program_id: int) -> Mapping[str, int]:
                     image = Map(fd, SECTION, _INDEX, octets_codec(about.value_size)).get_raw(bytes(4)) or b""
                     return _numbers(image, about.btf_id)
     raise LoaderError(f"program {program_id} has no constants with BTF")
+
+
+def program_array(program_id: int, name: str) -> Map | None:
+    """A program's program array of that name, None if it has none; the caller closes it. LoaderError."""
+    with _open(lib().bpf_prog_get_fd_by_id(program_id), f"opening program {program_id}") as program:
+        for number in _maps_of(program):
+            fd = checked(lib().bpf_map_get_fd_by_id(number), f"opening map {number}")
+            about = info("map_info", fd)
+            if about.type == MapType.PROG_ARRAY and name_of(about.name) == name:
+                return Map.owning(fd, name)
+            os.close(fd)
+    return None
 
 
 def tag(program_id: int) -> bytes:

@@ -97,6 +97,13 @@ struct {
 	__uint(max_entries, 4096);
 } events SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} guests SEC(".maps");
+
 const volatile __u32 answer = 42;
 const volatile __s16 offset = -1;
 __u32 seen; /* .bss: the object's own, never pinned */
@@ -157,4 +164,12 @@ int report(struct __sk_buff *skb)
 #endif
 	bpf_ringbuf_output(&events, &said, sizeof(said), 0);
 	return TC_ACT_OK;
+}
+
+/* TC_ACT_PIPE, unless a guest says otherwise. */
+SEC("tc")
+int ask_guest(struct __sk_buff *skb)
+{
+	bpf_tail_call_static(skb, &guests, 0);
+	return TC_ACT_PIPE;
 }
