@@ -224,12 +224,11 @@ def _transport(packet: Packet, addresses: Tuple, l4: bytes) -> Packet:
 def _ports(packet: Packet, addresses: Tuple, l4: bytes) -> Packet:
     if addresses.protocol == TCP and l4[12] >> 4 < 5:
         return replace(packet, fault="its TCP header contradicts itself")
-    flags = {x for i, x in enumerate(_FLAGS) if l4[13] & 1 << i} if addresses.protocol == TCP else ()
     return replace(
         packet,
         tuple=replace(addresses, sport=_u16(l4, 0), dport=_u16(l4, 2)),
         has_ports=True,
-        flags="".join(sorted(flags, key="SFRPUEWA".index)),  # as people write them
+        flags=flags_of(l4[13]) if addresses.protocol == TCP else "",
     )
 
 
@@ -246,6 +245,11 @@ def _quoted(ip: bytes, ethertype: int) -> Tuple | None:
 
 
 # ---- tuple -> octets
+
+
+def flags_of(bits: int) -> str:
+    """TCP's flags as people write them: `S`, `SA`."""
+    return "".join(sorted((x for i, x in enumerate(_FLAGS) if bits & 1 << i), key="SFRPUEWA".index))
 
 
 def flag_bits(text: str) -> int:

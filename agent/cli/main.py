@@ -11,7 +11,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("run", "status", "check", "flows", "top", "explain", "down")
+_COMMANDS = ("run", "status", "check", "flows", "top", "trace", "explain", "down")
 
 
 class _Lazy(click.Group):

@@ -13,11 +13,12 @@ from agent.dataplane.errors import (
     NodeUnfit,
     NotInstalled,
     PinsOfAnother,
+    SlotTaken,
 )
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], type[CliError]], ...] = (
     ((NodeUnfit,), Unfit),
-    ((AlreadyRunning, PinsOfAnother, HookOfAnother), Busy),
+    ((AlreadyRunning, PinsOfAnother, HookOfAnother, SlotTaken), Busy),
     ((NotInstalled,), NotThere),
     ((DataplaneError, OSError), Failed),
 )

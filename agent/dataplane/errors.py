@@ -39,6 +39,10 @@ class HookOfAnother(DataplaneError):
     """A program that is not ours is where one of ours must be."""
 
 
+class SlotTaken(DataplaneError):
+    """Somebody traces already, and there is room for one."""
+
+
 class KernelRefused(DataplaneError):
     """The kernel or the file system did not do what was asked."""
 
