@@ -37,7 +37,7 @@ from agent.snapshot import snapshot
 from agent.sources.base import Source
 from agent.sources.folder import FolderSource
 from agent.store import Store
-from agent.traffic import traffic
+from agent.traffic import addresses, traffic
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ def _served(view: View, reporter: Reporter, loop: Loop) -> tuple[CollectorRegist
 
     def status() -> Answer:
         report = reporter.current
-        said = snapshot(report, traffic(report.listeners, *meter.read()), agent=report.pid, now=time.time())
+        seen = meter.seen(addresses(report.listeners))
+        said = snapshot(report, traffic(report.listeners, *meter.read(), seen), agent=report.pid, now=time.time())
         return Answer(True, msgspec.json.encode(said), "application/json")
 
     def healthz() -> Answer:

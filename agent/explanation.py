@@ -244,6 +244,8 @@ def _seen(outcome: Outcome, flow: MetFlow) -> str:
     if remote:
         low, high = outcome.snat_ports
         way = f" behind {outcome.way_out}" if outcome.way_out else ""
+        if seen.address == record.gateway.address:
+            return f"{seen}, the gateway's address and a port: {outcome.way_out} has no address of this family to lend"
         return (
             f"{seen}, the node's address and {port} ({low}-{high}): the backend is{way}, and its replies must find us"
         )

@@ -8,14 +8,20 @@ negative. Must never: read a clock or the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from types import MappingProxyType
 
 from agent.dataplane.counters import BackendCount, Counters, ListenerCount
+from agent.dataplane.seen import Seen
 from agent.dataplane.usage import TableUse
 from agent.report import BackendReport, EndpointReport, ListenerReport
+from routes.plan import Address
 
 TABLE_ALARM = 0.7  # fill from which a table is reported: there is time left to act
+_SERVING = ("active", "draining", "absent")  # states of endpoints that have flows
+_NOTHING: Mapping[Address, Seen] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,9 @@ class BackendTraffic:
     """One backendRef of a listener, by its `position` among them: a Service may stand twice.
 
     `share` is wanted, `seen` observed (None before the first flow), both 0..1.
-    `why` is "" for a backendRef that is served. `endpoints` counts by state name. `packets` and `bytes`
-    are both directions together; rates are per second and None until there are two samples.
+    `why` is "" for a backendRef that is served. `endpoints` counts by state name. `sees`: labels of whose address its
+    endpoints see in place of a client's. `packets` and `bytes` are both directions together; rates are per second and
+    None until there are two samples.
     """
 
     position: int
@@ -39,6 +46,7 @@ class BackendTraffic:
     why: str = ""
     connection_rate: float | None = None
     bit_rate: float | None = None
+    sees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +89,47 @@ class VerdictTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """Backends, by their addresses, that see the same."""
+
+    seen: Seen
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
-    """Everything at one moment. `verdicts` leaves out those that never happened."""
+    """Everything at one moment. `verdicts` leaves out those that never happened. `sights`: whose address backends see
+    in place of a client's."""
 
     listeners: tuple[ListenerTraffic, ...]
     verdicts: tuple[VerdictTraffic, ...]
     tables: tuple[TableUse, ...]
+    sights: tuple[Sight, ...] = ()
 
 
-def traffic(listeners: Sequence[ListenerReport], counters: Counters, tables: Sequence[TableUse]) -> Traffic:
-    """Join names to counters."""
+def addresses(listeners: Sequence[ListenerReport]) -> Collection[Address]:
+    """Every distinct address of a backend that flows may go to."""
+    texts = {z.address for x in listeners for y in x.backends for z in y.endpoints if z.state in _SERVING}
+    return [ip_address(x) for x in sorted(texts)]
+
+
+def traffic(
+    listeners: Sequence[ListenerReport],
+    counters: Counters,
+    tables: Sequence[TableUse],
+    seen: Mapping[Address, Seen] = _NOTHING,
+) -> Traffic:
+    """Join names to counters. `seen`: of `addresses(listeners)`."""
+    by_text = {str(address): x for address, x in seen.items()}
     return Traffic(
-        listeners=tuple(_listener(x, counters) for x in listeners),
+        listeners=tuple(_listener(x, counters, by_text) for x in listeners),
         verdicts=tuple(
             VerdictTraffic(hook, verdict, count.packets, count.bytes)
             for (hook, verdict), count in sorted(counters.verdicts.items())
             if count.packets
         ),
         tables=tuple(tables),
+        sights=_sights(by_text),
     )
 
 
@@ -129,7 +160,14 @@ def with_rates(now: Traffic, before: Traffic, seconds: float) -> Traffic:
     )
 
 
-def _listener(listener: ListenerReport, counters: Counters) -> ListenerTraffic:
+def _sights(seen: Mapping[str, Seen]) -> tuple[Sight, ...]:
+    backends: dict[Seen, list[str]] = {}
+    for address, x in seen.items():
+        backends.setdefault(x, []).append(address)
+    return tuple(Sight(x, tuple(backends[x])) for x in sorted(backends, key=lambda x: (x.label, x.why)))
+
+
+def _listener(listener: ListenerReport, counters: Counters, seen: Mapping[str, Seen]) -> ListenerTraffic:
     count = counters.listeners.get(listener.id, ListenerCount())
     ids = [y.id for x in listener.backends for y in x.endpoints]
     flows = count.rejected + sum(counters.backends.get(x, BackendCount()).connections for x in ids)
@@ -146,13 +184,15 @@ def _listener(listener: ListenerReport, counters: Counters) -> ListenerTraffic:
         rejected=count.rejected,
         refused=count.refused,
         backends=tuple(
-            _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0)
+            _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0, seen)
             for x in listener.backends
         ),
     )
 
 
-def _backend(backend: BackendReport, counters: Counters, flows: int, rejected: float) -> BackendTraffic:
+def _backend(
+    backend: BackendReport, counters: Counters, flows: int, rejected: float, seen: Mapping[str, Seen]
+) -> BackendTraffic:
     counts = [counters.backends.get(x.id, BackendCount()) for x in backend.endpoints]
     connections = sum(x.connections for x in counts)
     return BackendTraffic(
@@ -166,6 +206,9 @@ def _backend(backend: BackendReport, counters: Counters, flows: int, rejected: f
         packets=sum(x.request_packets + x.reply_packets for x in counts),
         bytes=sum(x.request_bytes + x.reply_bytes for x in counts),
         why=backend.why,
+        sees=tuple(
+            sorted({seen[x.address].label for x in backend.endpoints if x.state in _SERVING and x.address in seen})
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from lab.process import Argument, Process, run, within
-from lab.topology import UPLINK, Lab
+from lab.topology import UPLINK, Address, Lab
 from lab.wait import PATIENCE, until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
@@ -102,6 +102,11 @@ class Gateway:
         """
         with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10) as answer:
             return dict(json.load(answer))
+
+    def sees(self, backend: Address) -> Mapping[str, Any]:
+        """Whose address the status says that a backend sees in place of a client's."""
+        (found,) = (x["seen"] for x in self.status()["traffic"]["sights"] if str(backend) in x["backends"])
+        return dict(found)
 
     def until(self, condition: Callable[[Status], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait until the agent's status meets the condition; raises CommandFailed if the agent ends meanwhile."""

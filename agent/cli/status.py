@@ -25,7 +25,7 @@ from agent.cli.screen import console
 from agent.dataplane.view import View
 from agent.running import running_agent
 from agent.snapshot import snapshot
-from agent.traffic import Traffic, traffic, with_rates
+from agent.traffic import Traffic, addresses, traffic, with_rates
 
 
 @click.command()
@@ -79,4 +79,5 @@ def _agent(run_dir: Path) -> int | None:
 
 
 def _traffic(view: View, run_dir: Path) -> Traffic:
-    return traffic(last_report(run_dir).listeners, view.counters(), view.usage())
+    listeners = last_report(run_dir).listeners
+    return traffic(listeners, view.counters(), view.usage(), view.seen(addresses(listeners)))

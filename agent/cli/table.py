@@ -15,13 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.size import bits, size
-from agent.traffic import TABLE_ALARM, BackendTraffic, ListenerTraffic, Traffic, VerdictTraffic
+from agent.traffic import TABLE_ALARM, BackendTraffic, ListenerTraffic, Sight, Traffic, VerdictTraffic
 from agent.words import words
 
 
 def render(traffic: Traffic, *, rates: bool = False) -> RenderableType:
-    """Listeners with their backends, verdicts, and the fill of the tables. `rates` adds the columns per second."""
-    return Group(*listeners(traffic.listeners, rates=rates), verdicts(traffic.verdicts, rates=rates), tables(traffic))
+    """Listeners with their backends, whom these see, verdicts, and the fill of the tables. `rates` adds the columns per
+    second.
+    """
+    return Group(
+        *listeners(traffic.listeners, rates=rates),
+        *sights(traffic.sights),
+        verdicts(traffic.verdicts, rates=rates),
+        tables(traffic),
+    )
 
 
 def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterable[Table]:
@@ -35,12 +42,27 @@ def listeners(rows: Sequence[ListenerTraffic], *, rates: bool = False) -> Iterab
         if rates:
             table.add_column("new/s", justify="right", no_wrap=True)
             table.add_column("rate", justify="right", no_wrap=True, min_width=10)
+        table.add_column("sees", no_wrap=True)
         table.add_column("route, endpoints", overflow="fold")
         for row in own:
             table.add_row(*_listener_line(row, rates), style="bold")
             for name, backend in zip(_ref_names(row), row.backends, strict=True):
                 table.add_row(name, *_backend_line(backend, rates))
         yield table
+
+
+def sights(rows: Sequence[Sight]) -> Iterable[Table]:
+    """What the words in column `sees` mean, those that are there."""
+    if not rows:
+        return
+    table = titled("Whose address backends see")
+    table.add_column("sees", no_wrap=True)
+    table.add_column("backends", justify="right")
+    table.add_column("because", overflow="fold")
+    for row in rows:
+        style = "red" if row.seen.whom == "nobody" else ""
+        table.add_row(row.seen.label, f"{len(row.backends):,}", row.seen.why, style=style)
+    yield table
 
 
 def verdicts(rows: Sequence[VerdictTraffic], *, rates: bool = False) -> Table:
@@ -103,6 +125,7 @@ def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
     if rates:
         line.append(_rate(_sum(x.connection_rate for x in row.backends)))
         line.append(_bits(_sum(x.bit_rate for x in row.backends)))
+    line.append("")
     route = f"{row.route_kind} {row.route}" if row.route else "no route"
     turned_away = [(row.rejected, "rejected"), (row.refused, "refused")]
     return [*line, ", ".join([route, *(f"{count:,} {what}" for count, what in turned_away if count)])]
@@ -119,6 +142,7 @@ def _backend_line(backend: BackendTraffic, rates: bool) -> list[str | Text]:
     ]
     if rates:
         line += [_rate(backend.connection_rate), _bits(backend.bit_rate)]
+    line.append(", ".join(backend.sees))
     states = [f"{count} {state}" for state, count in sorted(backend.endpoints.items())]
     if backend.why:
         return [*line, Text(", ".join([*states, f"rejected: {backend.why}"]), style="red")]

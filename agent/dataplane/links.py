@@ -5,6 +5,7 @@ Rules: one dump is one consistent picture; statistics are left out of it (they a
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -48,6 +49,16 @@ def node_addresses(netlink: IPRoute) -> frozenset[Address]:
     """Every address configured on an interface of this network namespace."""
     texts = (x.get_attr("IFA_LOCAL") or x.get_attr("IFA_ADDRESS") for x in netlink.addr("dump"))
     return frozenset(ip_address(x) for x in texts if x)
+
+
+def name_of(index: int) -> str:
+    """Of an interface, "" for 0."""
+    if not index:
+        return ""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"
 
 
 def _link(message: Any) -> Link:

@@ -25,7 +25,7 @@ from agent.dataplane.errors import KernelRefused, NotInstalled, translated
 from agent.dataplane.flows import Endpoint
 from agent.dataplane.hooks import Role
 from agent.dataplane.instance import Instance, Run
-from agent.dataplane.links import node_addresses, read_links
+from agent.dataplane.links import name_of, node_addresses, read_links
 from agent.dataplane.met import MetFlow, find, halves, reply_of
 from agent.dataplane.places import Place, Surroundings
 from agent.dataplane.tables import Tables
@@ -171,7 +171,7 @@ class Trial:
             slot=self._slot(packet, asked, run.chosen, settings["hash_seed"]) if is_new else None,
             backend_id=backend_id,
             backend=self._backend(backend_id),
-            way_out=_name(flow.ifindex) if flow else "",
+            way_out=name_of(flow.ifindex) if flow else "",
             snat_ports=(settings["snat_port_min"], settings["snat_port_max"]),
             same_build=same_build,
         )
@@ -201,16 +201,6 @@ class Trial:
             return None
         found = self._tables.backends.get(number)
         return records.backend_of(found) if found else None
-
-
-def _name(ifindex: int) -> str:
-    """Of an interface, "" for 0."""
-    if not ifindex:
-        return ""
-    try:
-        return socket.if_indextoname(ifindex)
-    except OSError:
-        return f"interface {ifindex}"
 
 
 def _way_to(netlink: IPRoute, address: Address) -> int:

@@ -5,7 +5,7 @@ Rules: reads only; takes no lock; everything comes from the pinned tables, names
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +14,13 @@ from agent.dataplane.counters import Counters, read_counters
 from agent.dataplane.errors import translated
 from agent.dataplane.flows import FlowRecord, read_flows
 from agent.dataplane.memory import recall
+from agent.dataplane.network import entered, own
 from agent.dataplane.readback import read_backends
+from agent.dataplane.seen import Seen, seen
 from agent.dataplane.tables import Tables
 from agent.dataplane.usage import TableUse, UsageMeter
+from agent.running import last_holder
+from routes.plan import Address
 
 
 class View:
@@ -47,6 +51,16 @@ class View:
     def usage(self) -> tuple[TableUse, ...]:
         """How full the tables are."""
         return self._meter.read()
+
+    @translated()
+    def seen(self, backends: Collection[Address]) -> Mapping[Address, Seen]:
+        """Whose address each of these backends sees in place of a client's; none, when the agent's network namespace is
+        another and is not found."""
+        try:
+            with entered(last_holder(self._run_dir).network or own()):
+                return seen(self._tables, backends)
+        except ProcessLookupError:
+            return {}
 
     def flows(self) -> Iterator[FlowRecord]:
         """Every flow that is alive."""

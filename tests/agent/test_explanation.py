@@ -52,6 +52,10 @@ def test_all_of_a_new_flow() -> None:
         ),
         (served("REMOTE", "SNAT", seen_as="203.0.113.9:10001"), "the node's address and a port by chance"),
         (
+            served("REMOTE", "SNAT", seen_as="192.0.2.1:10001"),
+            "the gateway's address and a port: eth1 has no address of",
+        ),
+        (
             served("SNAT", place=LOCAL, seen_as="192.0.2.1:4000"),
             "192.0.2.1:4000, the gateway's address and the client's port: the client is on this node",
         ),

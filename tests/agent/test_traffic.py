@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agent.dataplane.counters import BackendCount, Counters, ListenerCount, PacketCount
+from agent.dataplane.seen import Seen
 from agent.dataplane.usage import TableUse
 from agent.report import BackendReport, EndpointReport, ListenerReport
-from agent.traffic import BackendTraffic, traffic, with_rates
+from agent.traffic import BackendTraffic, Sight, addresses, traffic, with_rates
 
 
 def endpoint(number: int, state: str = "active") -> EndpointReport:
@@ -42,6 +43,21 @@ def test_endpoints_add_up_to_backends() -> None:
     assert (a.connections, a.packets, a.bytes, a.seen) == (80, 732, 7302, 0.8)
     assert (b.connections, b.packets, b.bytes, b.seen) == (20, 10, 100, 0.2)
     assert a.endpoints == {"active": 2, "draining": 1}
+
+
+def test_whose_address_backends_see_is_told_where_flows_go() -> None:
+    here, there = Seen("client", "", (), "here"), Seen("node", "eth1", ("10.9.9.9",), "there")
+    listeners = [
+        listener(
+            BackendReport(0, "a", 3, 0.75, "", (endpoint(2), endpoint(3, "draining"), endpoint(4, "gone"))),
+            BackendReport(1, "b", 1, 0.25, "", (endpoint(5),)),
+        )
+    ]
+    asked = addresses(listeners)
+    assert list(map(str, asked)) == ["10.0.0.2", "10.0.0.3", "10.0.0.5"]
+    told = traffic(listeners, Counters({}, {}, {}), (), dict(zip(asked, (here, there, here), strict=True)))
+    assert [x.sees for x in told.listeners[0].backends] == [("client", "node (eth1)"), ("client",)]
+    assert told.sights == (Sight(here, ("10.0.0.2", "10.0.0.5")), Sight(there, ("10.0.0.3",)))
 
 
 def test_nothing_was_seen_before_the_first_flow() -> None:

@@ -70,13 +70,16 @@ def test_each_client_is_served_and_seen_so_that_replies_find_it(
     with OPEN[protocol](namespace, GATEWAY[family], TO_A) as endpoint:
         (answer,) = {ask(endpoint) for _ in range(3)}
     assert answer.backend == "a"
+    said = running.gateway.sees(lab.address("a", family))
     if who != "client":
         assert answer.peer[0] == running.kind.beside[family]
     elif running.kind.options:
         assert answer.peer[0] == BRIDGE[family]
+        assert (said["whom"], said["uplink"], said["addresses"]) == ("node", "br0", [str(BRIDGE[family])])
     else:
         assert answer.peer == answer.client
         assert answer.peer[0] == CLIENT[family]
+        assert (said["whom"], said["uplink"]) == ("client", "")
     assert outcomes(namespace, GATEWAY[family], TO_A, protocol, 30) == {"a": 30}
 
 

@@ -88,13 +88,31 @@ def test_whom_the_backend_sees(remote_gateway: tuple[Gateway, str], who: str, fa
         answers = [ask(endpoint) for _ in range(3)]
     (answer,) = set(answers)
     assert answer.backend == "remote"
+    said = gateway.sees(backend_addresses(REMOTE)[family])
+    assert (said["whom"], said["uplink"]) == ("client" if way == "symmetric" else "node", UPLINK)
     if way == "symmetric" and who == "client":
         assert answer.peer == answer.client
         assert answer.peer[0] == CLIENT[family]
     else:
         lent = {HERE[family], SECOND[family]} if way == "two addresses" else {HERE[family]}
         assert answer.peer[0] in lent
+        assert said["addresses"] == sorted(map(str, lent))
         assert answer.peer[1] in PORTS
+
+
+def test_an_uplink_that_has_no_address_of_the_family_to_lend() -> None:
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("lend", Shape()))
+        remote = attached(lab, stack)
+        stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
+        write(WORLD, lab.directory / "manifests")
+        options: tuple[Argument, ...] = ("--uplink", UPLINK, "--snat-address", str(HERE[4]))
+        gateway = stack.enter_context(Gateway(lab, lab.directory / "manifests", options=options))
+        for protocol in ("TCP", "UDP"):
+            with OPEN[protocol](lab.client, GATEWAY[6], PORT) as endpoint:
+                assert ask(endpoint).peer[0] == GATEWAY[6]
+        said = gateway.sees(backend_addresses(REMOTE)[6])
+        assert (said["whom"], said["uplink"], said["addresses"]) == ("gateway", UPLINK, [])
 
 
 def test_many_flows(remote_gateway: tuple[Gateway, str], family: int, protocol: str) -> None:

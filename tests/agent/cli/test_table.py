@@ -11,14 +11,27 @@ from rich.console import Console, RenderableType
 from agent.cli import table
 from agent.cli.overview import gateways, overview
 from agent.cli.size import bits, size
+from agent.dataplane.seen import Seen
 from agent.dataplane.usage import TableUse
 from agent.report import AppliedReport, Condition, Conditions, ObjectStatus, Report, SourceReport
 from agent.sources.base import SourceError
-from agent.traffic import BackendTraffic, ListenerTraffic, Traffic, VerdictTraffic
+from agent.traffic import BackendTraffic, ListenerTraffic, Sight, Traffic, VerdictTraffic
 
 BACKENDS = (
     BackendTraffic(
-        0, "default/blue:80", 70, 0.7, 0.695, {"active": 2, "draining": 1}, 139, 1390, 4096, "", 12.0, 98304.0
+        0,
+        "default/blue:80",
+        70,
+        0.7,
+        0.695,
+        {"active": 2, "draining": 1},
+        139,
+        1390,
+        4096,
+        "",
+        12.0,
+        98304.0,
+        ("client", "node (eth1)"),
     ),
     BackendTraffic(1, "default/none:80", 30, 0.3, None, {}, 0, 0, 0, "no ready endpoint"),
 )
@@ -67,6 +80,7 @@ def test_listeners_and_their_backends() -> None:
         "4.0 KiB",
         "12",
         "98.3 kbit/s",
+        "client, node (eth1)",
         "2 active, 1 draining",
     ]
     assert second == ["default/none:80", "30", "30.0%", "0", "0", "0 B", "rejected: no ready endpoint"]
@@ -82,6 +96,16 @@ def test_a_service_that_stands_twice_is_told_apart_by_position() -> None:
 def test_one_table_for_each_gateway() -> None:
     other = replace(LISTENER, gateway="default/other")
     assert len(list(table.listeners([LISTENER, LISTENER, other]))) == 2
+
+
+def test_whose_address_backends_see_and_why() -> None:
+    seen = (
+        Sight(Seen("client", "", (), "on this node"), ("10.0.0.1", "10.0.0.2")),
+        Sight(Seen("node", "eth1", ("10.9.9.9",), "behind eth1"), ("10.0.0.3",)),
+    )
+    (drawn,) = table.sights(seen)
+    assert lines(drawn)[3:] == [["client", "2", "on this node"], ["node (eth1)", "1", "behind eth1"]]
+    assert list(table.sights(())) == []
 
 
 def test_drops_come_last() -> None:
