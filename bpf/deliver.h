@@ -89,7 +89,7 @@ VERIFIED_ONCE int is_too_big(struct __sk_buff *skb, struct flow *f, int family)
 
 	if (!p || !f || !f->nexthop.ifindex)
 		return 0;
-	return !fits(skb, p, f->nexthop.mtu) && !may_be_fragmented(skb, family) && can_say_too_big(skb, p);
+	return !fits(skb, p, f->nexthop.mtu) && !may_be_fragmented(skb, family) && can_be_quoted(p, family);
 }
 
 /*

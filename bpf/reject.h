@@ -11,10 +11,10 @@
  *     ports, nor a segment whose checksum is unfinished: the NIC would write it where it was, behind the end of an RST.
  *   - All answers of our own share one limit per CPU and second. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
- *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. Of a UDP
- *     datagram made into an ICMP error the NIC then writes the complement of the message's sum where UDP's checksum
- *     was: into two unused bytes (RFC 792). With the pseudo header's sum (ICMP: 0) there before, the whole comes out
- *     right, whatever the ICMP checksum field holds.
+ *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. An ICMP error's
+ *     headers go in front of what it quotes, so the NIC finds the field where it was, in the quotation. Whatever it
+ *     writes, the sum from the transport header on becomes the complement of what the field holds now, and that goes into
+ *     ICMP's checksum (Linux' local checksum offload).
  */
 #ifndef PENSTOCK_REJECT_H
 #define PENSTOCK_REJECT_H
@@ -72,23 +72,29 @@ struct rst6 {
 	struct tcphdr tcp;
 };
 
-#define QUOTED4 (sizeof(struct iphdr) + 8)
-#define QUOTED6 (sizeof(struct ipv6hdr) + 8)
-
-struct icmp_error4 {
+/* What goes in front of what an ICMP error quotes: an IP header without options and of the transport header these octets. */
+struct icmp_front4 {
 	__u8 pad[2];
 	struct ethhdr eth;
 	struct iphdr ip;
 	struct icmphdr icmp;
-	__u8 quoted[QUOTED4];
 };
 
-struct icmp_error6 {
+struct icmp_front6 {
 	__u8 pad[2];
 	struct ethhdr eth;
 	struct ipv6hdr ip;
 	struct icmp6hdr icmp;
-	__u8 quoted[QUOTED6];
+};
+
+struct quoted4 {
+	struct iphdr ip;
+	__u8 transport[sizeof(struct tcphdr)];
+};
+
+struct quoted6 {
+	struct ipv6hdr ip;
+	__u8 transport[sizeof(struct tcphdr)];
 };
 
 #define FRAME(reply) ((__u8 *)(reply) + 2)
@@ -230,49 +236,77 @@ VERIFIED_ONCE int reply_rst6(struct __sk_buff *skb, struct packet *p)
 	return replace_packet(skb, FRAME(&rst), FRAME_SIZE(&rst));
 }
 
-/* An ICMP error with this type, code and word behind the checksum. Of TCP's only those whose checksum is finished. */
+static __always_inline __u32 quoted_transport(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+}
+
+/* Adds to `sum` what is quoted of a transport header: as it is, or as it will be when its checksum is finished. */
+static __always_inline __u64 sum_of_transport(struct __sk_buff *skb, const struct packet *p, __u8 *transport, __u32 sum)
+{
+	__u32 at = p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check);
+	__u16 field = p->protocol == IPPROTO_TCP ? ((struct tcphdr *)transport)->check : ((struct udphdr *)transport)->check;
+
+	if (is_checksum_partial(skb, p->l4 + at))
+		return (__u64)sum + (__u16)~field;
+	return p->protocol == IPPROTO_TCP ? sum_of(transport, sizeof(struct tcphdr), sum) :
+					    sum_of(transport, sizeof(struct udphdr), sum);
+}
+
+/* The packet becomes one that begins with this frame, of `size` octets, and ends with the packet's first `quoted`. */
+static __always_inline int put_in_front(struct __sk_buff *skb, void *frame, __u32 size, __u32 quoted)
+{
+	if (bpf_skb_change_tail(skb, ETH_HLEN + quoted, 0) || bpf_skb_change_head(skb, size - ETH_HLEN, 0))
+		return -1;
+	return store_frame(skb, frame, size);
+}
+
+/* An ICMP error with this type, code and word behind the checksum. The packet has no IP options. */
 VERIFIED_ONCE int reply_icmp4(struct __sk_buff *skb, struct packet *p, __u8 type, __u8 code, __u32 rest)
 {
-	struct icmp_error4 answer = {};
+	struct icmp_front4 front = {};
+	struct quoted4 quoted = {};
 	struct ethhdr eth;
-	int partial;
+	__u32 size;
 
 	if (!p || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED4))
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &quoted, sizeof(quoted.ip) + sizeof(struct udphdr)) ||
+	    (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, ETH_HLEN, &quoted, sizeof(quoted))))
 		return -1;
-	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
-	answer_eth(&answer.eth, &eth);
-	answer_ip4(&answer.ip, &p->tuple, IPPROTO_ICMP, sizeof(answer) - offsetof(struct icmp_error4, ip));
-	answer.icmp.type = type;
-	answer.icmp.code = code;
-	answer.icmp.rest = bpf_htonl(rest);
-	if (!partial)
-		answer.icmp.checksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED4, 0));
-	return replace_packet(skb, FRAME(&answer), FRAME_SIZE(&answer));
+	size = sizeof(quoted.ip) + quoted_transport(p);
+	answer_eth(&front.eth, &eth);
+	answer_ip4(&front.ip, &p->tuple, IPPROTO_ICMP, sizeof(front.ip) + sizeof(front.icmp) + size);
+	front.icmp.type = type;
+	front.icmp.code = code;
+	front.icmp.rest = bpf_htonl(rest);
+	front.icmp.checksum = ~fold(sum_of_transport(
+		skb, p, quoted.transport,
+		sum_of(&quoted.ip, sizeof(quoted.ip), sum_of(&front.icmp, sizeof(front.icmp), 0))));
+	return put_in_front(skb, FRAME(&front), FRAME_SIZE(&front), size);
 }
 
 VERIFIED_ONCE int reply_icmp6(struct __sk_buff *skb, struct packet *p, __u8 type, __u8 code, __u32 rest)
 {
-	struct icmp_error6 answer = {};
+	struct icmp_front6 front = {};
+	struct quoted6 quoted = {};
 	struct ethhdr eth;
-	__u32 pseudo;
-	int partial;
+	__u32 size, pseudo;
 
 	if (!p || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, answer.quoted, QUOTED6))
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &quoted, sizeof(quoted.ip) + sizeof(struct udphdr)) ||
+	    (p->protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, ETH_HLEN, &quoted, sizeof(quoted))))
 		return -1;
-	partial = is_checksum_partial(skb, p->l4 + offsetof(struct udphdr, check));
-	answer_eth(&answer.eth, &eth);
-	answer_ip6(&answer.ip, &p->tuple, IPPROTO_ICMPV6, sizeof(answer.icmp) + QUOTED6);
-	answer.icmp.icmp6_type = type;
-	answer.icmp.icmp6_code = code;
-	answer.icmp.icmp6_mtu = bpf_htonl(rest);
-	pseudo = sum_of(&answer.ip.saddr, 32, bpf_htonl(IPPROTO_ICMPV6 << 16 | (sizeof(answer.icmp) + QUOTED6)));
-	if (partial)
-		answer.icmp.icmp6_dataun.un_data16[1] = fold(pseudo);
-	else
-		answer.icmp.icmp6_cksum = ~fold(sum_of(&answer.icmp, sizeof(answer.icmp) + QUOTED6, pseudo));
-	return replace_packet(skb, FRAME(&answer), FRAME_SIZE(&answer));
+	size = sizeof(quoted.ip) + quoted_transport(p);
+	answer_eth(&front.eth, &eth);
+	answer_ip6(&front.ip, &p->tuple, IPPROTO_ICMPV6, sizeof(front.icmp) + size);
+	front.icmp.icmp6_type = type;
+	front.icmp.icmp6_code = code;
+	front.icmp.icmp6_mtu = bpf_htonl(rest);
+	pseudo = sum_of(&front.ip.saddr, 32, bpf_htonl(IPPROTO_ICMPV6 << 16 | (sizeof(front.icmp) + size)));
+	front.icmp.icmp6_cksum = ~fold(sum_of_transport(
+		skb, p, quoted.transport,
+		sum_of(&quoted.ip, sizeof(quoted.ip), sum_of(&front.icmp, sizeof(front.icmp), pseudo))));
+	return put_in_front(skb, FRAME(&front), FRAME_SIZE(&front), size);
 }
 
 /* Refuses a TCP segment or UDP datagram; returns the verdict that says what was sent. */
@@ -298,12 +332,11 @@ VERIFIED_ONCE int refuse(struct __sk_buff *skb, struct packet *p, int family)
 	return failed ? DROP_INTERNAL : VERDICT_REJECTED_ICMP;
 }
 
-/* Can its sender be told that the packet is too large? An unfinished checksum would be written into the answer. */
-static __always_inline int can_say_too_big(struct __sk_buff *skb, const struct packet *p)
+/* Would a quotation of the packet hold its ports? Behind IP options or extension headers it would not. */
+static __always_inline int can_be_quoted(const struct packet *p, int family)
 {
-	__u32 check_at = p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check);
-
-	return p->fragment == FRAGMENT_NONE && !is_checksum_partial(skb, p->l4 + check_at);
+	return p->fragment == FRAGMENT_NONE &&
+	       p->l4 == ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }
 
 /* "Fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2); returns the verdict. */

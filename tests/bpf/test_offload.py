@@ -32,11 +32,13 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, SERVED, TCP, UDP, Rig, command, spec
+from .rig import BACKEND_PORT, CLOSED_PORT, FAR, SERVED, TCP, UDP, Rig, command, spec
 from .story import CLIENT_PORT, between, ip
 from .taps import Tap, TapNode, attached
+from .test_remote import IN_RANGE, begin, lend
 from .wire import (
     CHECKSUM_AT,
+    ETH,
     ip_checksum_is_right,
     l4_checksum_is_right,
     layout,
@@ -45,6 +47,8 @@ from .wire import (
     translated,
     with_checksums,
 )
+from .wire import ICMP as ICMP_NUMBER
+from .wire import ICMPV6 as ICMPV6_NUMBER
 from .world import CLIENT_MAC, NETS, V4, Net
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
@@ -201,19 +205,48 @@ def test_an_icmp_error(bench: Bench, net: Net, size: int, reader_finishes: bool)
         return error in Ether(frame) and Ether(frame)[error].type == (3 if net is V4 else 1)
 
     heard = bench.uplink.receive(wanted)
-    frame = finished(heard.frame, heard.csum_start)
+    frame = finished(heard.frame, heard.csum_start, CHECKSUM_AT[UDP])
     at = layout(frame)
     assert at is not None
     assert ip_checksum_is_right(frame, at)
     assert l4_checksum_is_right(frame, at), command(frame)
 
 
-def finished(frame: bytes, csum_start: int | None) -> bytes:
-    """What a NIC makes of it: the complement of the sum from there on, into UDP's place."""
+@READER_FINISHES
+@pytest.mark.parametrize(("protocol", "gso_size"), [(TCP, 0), (TCP, 1480), (UDP, 0)])
+def test_too_big(bench: Bench, net: Net, protocol: int, gso_size: int, reader_finishes: bool) -> None:
+    """The sender finds the very segment that it sent, in the quotation."""
+    bench.uplink.reader_finishes_checksums(on=reader_finishes)
+    lend(bench.rig, net, [net.node])
+    begin(bench.rig, net, (net.client, IN_RANGE), protocol=protocol)
+    sent = between(net, protocol, (net.client, IN_RANGE), (net.gateway, FAR), "A", seq=101, data=bytes(3000))
+    if net is V4:
+        sent.flags = "DF"
+    frame = bench.rig.frame(UPLINK_INGRESS, sent)
+    bench.uplink.send_unfinished(frame, gso_size=gso_size)
+    type_, header = (3, 20) if net is V4 else (2, 40)
+
+    def wanted(frame: bytes) -> bool:
+        at = layout(frame)
+        return at is not None and at.protocol in (ICMP_NUMBER, ICMPV6_NUMBER) and frame[at.l4] == type_
+
+    heard = bench.uplink.receive(wanted)
+    answer = finished(heard.frame, heard.csum_start, CHECKSUM_AT[protocol])
+    at = layout(answer)
+    assert at is not None
+    assert ip_checksum_is_right(answer, at)
+    assert l4_checksum_is_right(answer, at), command(answer)
+    assert answer[at.l4 + 4 : at.l4 + 8] == (1500).to_bytes(4)
+    before_its_checksum = header + (8 if protocol == TCP else 6)
+    assert answer[at.l4 + 8 :][:before_its_checksum] == frame[ETH:][:before_its_checksum]
+
+
+def finished(frame: bytes, csum_start: int | None, field: int) -> bytes:
+    """What a NIC makes of it: the complement of the sum from there on, into the field so many octets behind."""
     if csum_start is None:
         return frame
     check = 0xFFFF - ones_sum(frame[csum_start:])
-    return frame[: csum_start + 6] + check.to_bytes(2) + frame[csum_start + 8 :]
+    return frame[: csum_start + field] + check.to_bytes(2) + frame[csum_start + field + 2 :]
 
 
 def test_a_super_packet_is_cut_into_segments_that_are_all_right(bench: Bench, net: Net) -> None:
