@@ -224,7 +224,7 @@ enum flow_flag {
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
 	FLOW_EARLY = 32,    /* the backend took data with the SYN (RFC 7413) and may answer before the handshake ends */
 	FLOW_REMOTE = 64,   /* the backend is behind an uplink: its replies come in there */
-	FLOW_BACKEND_FIRST = 128, /* the backend's FIN came first: it holds TIME_WAIT */
+	FLOW_BACKEND_FIRST = 128, /* in the reply's entry: the backend's FIN came first, it holds TIME_WAIT */
 };
 
 /* Cached way out of this node; the data path looks it up again when it has expired. */

@@ -107,9 +107,16 @@ static __always_inline __u8 first_state(const struct packet *p)
 	return is_first_syn(p->tcp_flags) ? FLOW_SYN : FLOW_ADOPTED;
 }
 
+static __always_inline enum table first_table(const struct packet *p)
+{
+	return p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
+}
+
 /* What came of inserting the pair: the verdict, FLOW_GOES_ON or FLOW_COLLIDES. */
 static __always_inline int settle(struct packet *p, int family, struct pair *pair, int error)
 {
+	if (error == -EEXIST && flow_lookup(first_table(p), family, &pair->request_key)) /* another CPU found a port for it */
+		return FLOW_GOES_ON;
 	if (error == -EEXIST) {
 		count_turned_away(p->listener_id, 0);
 		return FLOW_COLLIDES;
@@ -123,11 +130,6 @@ static __always_inline int settle(struct packet *p, int family, struct pair *pai
 		watch_age(TABLE_UDP, family, pair); /* without it the flow expires when it is next looked up */
 	}
 	return FLOW_GOES_ON;
-}
-
-static __always_inline enum table first_table(const struct packet *p)
-{
-	return p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
 }
 
 /*

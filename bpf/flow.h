@@ -210,12 +210,13 @@ static __always_inline __u32 fill_in_eighths(int family)
  * (SNAT) and the backend closed first, it holds TIME_WAIT on that port: there it rests in full; if the client did, the
  * port is soon free again.
  */
-static __always_inline __u32 limit_when_finished(int family, const struct flow *f, __u32 limit)
+static __always_inline __u32 limit_when_finished(int family, const struct flow *f, const struct flow *other,
+						 __u32 limit)
 {
 	__u32 fill = fill_in_eighths(family);
 
 	if (f->flags & FLOW_SNAT) {
-		if (f->flags & FLOW_BACKEND_FIRST)
+		if ((f->flags | (other ? other->flags : 0)) & FLOW_BACKEND_FIRST)
 			return limit;
 		limit = at_most(limit, LAST_SEGMENT);
 	}
@@ -245,9 +246,9 @@ static __always_inline __u32 idle_limit(int family, const struct flow *f, const 
 	case FLOW_CLOSING:
 		return limit_when_established(family, limit_tcp_established);
 	case FLOW_CLOSED:
-		return limit_when_finished(family, f, limit_closed);
+		return limit_when_finished(family, f, other, limit_closed);
 	case FLOW_RESET:
-		return limit_when_finished(family, f, limit_reset);
+		return limit_when_finished(family, f, other, limit_reset);
 	case FLOW_UDP:
 		return other && (!f->packets || !other->packets) ? at_most(limit_udp, UNANSWERED_UDP) : limit_udp;
 	case FLOW_SYN:

@@ -24,7 +24,9 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	if (!twin)
 		return -1;
 	__builtin_memcpy(&pair->reply, twin, sizeof(pair->reply));
-	if (pair->request.generation != pair->reply.generation)
+	/* While we copied, another CPU may have removed them, and put others in their place. */
+	if (is_another(family, &pair->request, &pair->request_key, pair->reply.generation) ||
+	    is_another(family, &pair->reply, &pair->reply_key, pair->request.generation))
 		return -1;
 	pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;

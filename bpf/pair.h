@@ -149,23 +149,41 @@ static __always_inline void reply_key_of(int family, struct pair *pair)
 	twin_key(family, &pair->request_key, &pair->request, &pair->reply_key);
 }
 
+/* The reply's tuple may be live as an established flow: then it is taken too. 0 if it is not. */
+static __always_inline int taken_by_established(int family)
+{
+	switch (clear_if_dead(TABLE_TCP, family, 0)) {
+	case OCCUPANT_SAME:
+		return PAIR_EXISTS;
+	case OCCUPANT_OTHER:
+		return -EEXIST;
+	default:
+		return 0;
+	}
+}
+
 /* Puts the pair in under the client's own source address and port. */
 static __always_inline int insert_kept(enum table table, int family, struct pair *pair)
 {
+	int result;
+
 	reply_key_of(family, pair);
 	pair->request.key_check = key_check(family, &pair->request_key);
 	pair->reply.key_check = key_check(family, &pair->reply_key);
-	if (table == TABLE_HALF_OPEN) { /* the tuple may be live as an established flow: then it is taken all the same */
-		switch (clear_if_dead(TABLE_TCP, family, 0)) {
-		case OCCUPANT_SAME:
-			return PAIR_EXISTS;
-		case OCCUPANT_OTHER:
-			return -EEXIST;
-		default:
-			break;
-		}
+	if (table != TABLE_HALF_OPEN)
+		return pair_insert(table, family);
+	result = taken_by_established(family);
+	if (result)
+		return result;
+	result = pair_insert(table, family);
+	if (result)
+		return result;
+	result = taken_by_established(family); /* promoted by another CPU since we looked */
+	if (result) {
+		half_remove(table, family, &pair->request_key, pair->request.generation);
+		half_remove(table, family, &pair->reply_key, pair->reply.generation);
 	}
-	return pair_insert(table, family);
+	return result;
 }
 
 #endif /* PENSTOCK_PAIR_H */

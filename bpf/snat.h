@@ -64,18 +64,24 @@ struct port_search {
 	int found;
 };
 
-/* Is the port that is `step` further free? Of TCP a tuple may stand in either table. */
+/* Is the port that is `step` further free, or has another CPU just taken it for this very flow? Of TCP a tuple may
+ * stand in either table. */
 static long try_port(__u32 step, void *context)
 {
 	struct port_search *search = context;
 	struct pair *pair = search->pair;
+	struct flow *occupant;
 
 	if (!search->ports)
 		return 1;
 	pair->request.to_sport = search->port_min + (search->port - search->port_min + step) % search->ports;
 	reply_key_of(search->family, pair);
-	if (flow_lookup(search->table, search->family, &pair->reply_key))
-		return 0;
+	occupant = flow_lookup(search->table, search->family, &pair->reply_key);
+	if (occupant) {
+		twin_key(search->family, &pair->reply_key, occupant, &pair->twin);
+		search->found = same_tuple(search->family, &pair->twin, &pair->request_key);
+		return search->found;
+	}
 	if (search->table == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, search->family, &pair->reply_key))
 		return 0;
 	search->found = 1;

@@ -163,9 +163,13 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
 	    half_open_step(family))
 		f = known_flow(family, p->protocol, &p->tuple);
-	if (!f) {
-		if (!takes_requests)
+	if (!f && !takes_requests) { /* a reply whose flow another CPU promoted between our two look-ups, or not ours */
+		if (p->protocol == IPPROTO_TCP)
+			f = flow_lookup(TABLE_TCP, family, &p->tuple);
+		if (!f || !belongs_at(hook, f))
 			return VERDICT_NOT_OURS;
+	}
+	if (!f) {
 		verdict = find_backend(skb, family);
 		if (verdict == FLOW_GOES_ON)
 			verdict = begin_flow(skb, family);
@@ -188,7 +192,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			return verdict;
 		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
 	}
-	return DROP_INTERNAL;
+	return DROP_NO_FLOW; /* another CPU removed it: whoever sent this will send it again */
 
 answered:
 	if (is_answer(verdict))

@@ -140,10 +140,9 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN) {
-		if ((f->flags & FLOW_REPLY) && !((f->flags | twin->flags) & FLOW_FIN)) {
+		/* In this half alone: the other one's flags are the other direction's to write, on another CPU maybe. */
+		if ((f->flags & FLOW_REPLY) && !((f->flags | twin->flags) & FLOW_FIN))
 			f->flags |= FLOW_BACKEND_FIRST;
-			twin->flags |= FLOW_BACKEND_FIRST;
-		}
 		f->flags |= FLOW_FIN;
 	}
 	if (f->state == FLOW_RESET) {

@@ -28,6 +28,9 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 	twin_key(family, &p->tuple, f, key);
 	twin = flow_lookup(TABLE_TCP, family, key);
 	if (!twin || twin->generation != f->generation) {
+		/* Another CPU may be about to put in the request's half (pair_insert() begins with the reply's). */
+		if (!twin && (f->flags & FLOW_REPLY) && now_seconds() - f->seen < YOUNG_SECONDS)
+			return FLOW_IS_ABSENT;
 		/* Away with it: as long as it stands here, packets without flags would be carried by it. */
 		half_remove(TABLE_TCP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;

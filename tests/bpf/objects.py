@@ -15,6 +15,7 @@ from loader.btf import Btf
 ROOT = Path(__file__).parents[2]
 TC_OBJECT = ROOT / "build" / "tc.bpf.o"
 AGE_OBJECT = ROOT / "build" / "age.bpf.o"
+RACE_OBJECT = ROOT / "build" / "race.bpf.o"
 
 
 def _built(path: Path) -> Path:
@@ -25,6 +26,7 @@ def _built(path: Path) -> Path:
 
 _BTF = Btf.from_object_file(_built(TC_OBJECT))
 _built(AGE_OBJECT)
+_built(RACE_OBJECT)
 
 Hook: type[IntEnum] = _BTF.enum("hook")
 Verdict: type[IntEnum] = _BTF.enum("verdict")
@@ -84,6 +86,7 @@ CLOSED = FlowState["FLOW_CLOSED"]
 RESET = FlowState["FLOW_RESET"]
 UDP_FLOW = FlowState["FLOW_UDP"]
 
+FLOW_FIN = int(_FlowFlag["FLOW_FIN"])
 FLOW_REPLY = int(_FlowFlag["FLOW_REPLY"])
 FLOW_SNAT = int(_FlowFlag["FLOW_SNAT"])
 FLOW_REMOTE = int(_FlowFlag["FLOW_REMOTE"])

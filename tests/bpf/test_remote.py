@@ -202,7 +202,9 @@ def test_a_port_rests_while_the_backend_may_hold_time_wait(lent: Rig, net: Net, 
         assert lent.run(UPLINK_INGRESS, frame).verdict == (FORWARDED if is_request else REPLIED)
     request = half(lent, net, client)
     assert request["state"] == CLOSED
-    assert bool(request["flags"] & FLOW_BACKEND_FIRST) == (first == "backend")
+    twin = lent.twin(net, lent.key(net, TCP, client, gateway), request)
+    reply = lent.map(lent.tables(TCP, net)[0]).get(twin)
+    assert bool(reply["flags"] & FLOW_BACKEND_FIRST) == (first == "backend")
     lent.age(net, TCP, 15)
     _, port = begin(lent, net, (net.neighbour, IN_RANGE))
     assert (port == IN_RANGE) == (first == "client")

@@ -317,6 +317,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         (
             *HANDSHAKE,
             (forget("request"),),
+            (wait(3),),  # before that another CPU might be putting in the other half
             (backend("FA", seq=501, ack=101), NOT_OURS, None),
             (client("S", seq=3000), FORWARDED, SYN),
             (backend("SA", seq=4000, ack=3001), REPLIED, SYN_ACK),

@@ -1,0 +1,293 @@
+"""Two packets of one flow, or two flows that want the same thing, on two CPUs at the same moment.
+
+Whatever the order: both halves of a pair are there or neither, no two flows have one reply tuple, and what is counted
+is what stands in the tables.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from loader.program import RunResult
+
+from .conftest import OpenRig
+from .objects import (
+    CLOSED,
+    FLOW_FIN,
+    FLOW_REPLY,
+    FORWARDED,
+    LOCAL_EGRESS,
+    REPLIED,
+    UPLINK_EGRESS,
+    UPLINK_INGRESS,
+    Verdict,
+)
+from .race import CPUS, Races, Round, Shot, races
+from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
+from .story import End, between
+from .test_remote import lend
+from .world import V4, Net
+
+ROUNDS = 1000
+PORTS = range(10_000, 10_200)
+
+
+# More than the flows of a test: an LRU table is split per CPU, and what is free on the one is not on the other.
+SIZES = {f"{name}{family}": 1 << 14 for name in ("half_open", "udp_flows") for family in "46"}
+
+
+@pytest.fixture
+def rig(open_rig: OpenRig) -> Rig:
+    return open_rig(sizes=SIZES)
+
+
+@pytest.fixture
+def raced(rig: Rig) -> Iterator[Races]:
+    with races(rig) as made:
+        yield made
+        assert made.met() > 0 or CPUS[0] == CPUS[1], "no two packets have met"
+
+
+# ---- The packets of a client's flow
+
+
+def source_of(net: Net, number: int) -> End:
+    return net.client, 2000 + number
+
+
+@functools.cache
+def template(rig: Rig, hook: int, net: Net, ends: tuple[End, End], said: tuple[tuple[str, Any], ...]) -> bytes:
+    """A frame to be changed in its ports: scapy takes longer to make one than a race lasts."""
+    fields = dict(said)
+    return rig.frame(hook, between(net, fields.pop("protocol"), *ends, **fields))
+
+
+def shot(rig: Rig, hook: int, net: Net, ends: tuple[End, End], **said: Any) -> Shot:
+    """A packet of these ends. Its checksum is that of others: nobody looks at it."""
+    (source, sport), (destination, dport) = ends
+    frame = template(rig, hook, net, ((source, 0), (destination, 0)), tuple(said.items()))
+    at = 34 if net is V4 else 54
+    return Shot(hook, frame[:at] + struct.pack(">HH", sport, dport) + frame[at + 4 :])
+
+
+def client(rig: Rig, net: Net, number: int, flags: str, *, port: int = SERVED, **said: Any) -> Shot:
+    ends = (source_of(net, number), (net.gateway, port))
+    return shot(rig, UPLINK_INGRESS, net, ends, **{"protocol": TCP, "flags": flags, **said})
+
+
+def backend(rig: Rig, net: Net, number: int, flags: str, **numbers: int) -> Shot:
+    ends = ((net.pod, BACKEND_PORT), source_of(net, number))
+    return shot(rig, UPLINK_EGRESS, net, ends, protocol=TCP, flags=flags, **numbers)
+
+
+def syn(rig: Rig, net: Net, number: int) -> Shot:
+    return client(rig, net, number, "S", seq=100)
+
+
+def syn_ack(rig: Rig, net: Net, number: int) -> Shot:
+    return backend(rig, net, number, "SA", seq=500, ack=101)
+
+
+def ack(rig: Rig, net: Net, number: int) -> Shot:
+    return client(rig, net, number, "A", seq=101, ack=501)
+
+
+def play(rig: Rig, shots: Iterable[Shot]) -> None:
+    """One after the other."""
+    counted = rig.flood((x.hook, x.frame) for x in shots)
+    assert set(counted) <= {(UPLINK_INGRESS, FORWARDED), (UPLINK_EGRESS, REPLIED)}
+
+
+# ---- What must hold in the end
+
+
+def pairs(rig: Rig, net: Net, protocol: int) -> dict[str, int]:
+    """How many flows stand in each table; fails if anything stands there that is no half of a whole pair, or if the
+    tuple of a reply stands in two tables."""
+    found, replies = {}, set[bytes]()
+    for name in rig.tables(protocol, net):
+        table = rig.map(name)
+        entries = {table.key.pack(key): (key, entry) for key, entry in table.items()}
+        for octets, (key, entry) in entries.items():
+            assert entry["generation"] != 0, (name, key, entry)
+            assert entry["key_check"] == rig.key_check(key), (name, key, entry)
+            twin = entries.get(table.key.pack(rig.twin(net, key, entry)))
+            assert twin is not None, f"{name}: half a pair: {key} {entry}"
+            assert twin[1]["generation"] == entry["generation"]
+            assert (twin[1]["flags"] ^ entry["flags"]) & FLOW_REPLY
+            if entry["flags"] & FLOW_REPLY:
+                assert octets not in replies, f"{name}: the replies of two flows: {key} {entry}"
+                replies.add(octets)
+        found[name.rstrip("46")] = len(entries) // 2
+    return found
+
+
+def check(rig: Rig, net: Net, protocol: int, wanted: dict[str, int], *, connections: int) -> None:
+    assert pairs(rig, net, protocol) == wanted
+    live = wanted.get("tcp_flows", 0)
+    assert (rig.usage()["tcp4"], rig.usage()["tcp6"]) == ((live, 0) if net is V4 else (0, live))
+    assert sum(x["connections"] for x in rig.counted("listener_counts").values()) == connections
+    assert sum(x["connections"] for x in rig.counted("backend_counts").values()) == connections
+
+
+def counted(
+    rig: Rig, raced: Races, rounds: Sequence[Round]
+) -> tuple[list[tuple[RunResult, RunResult]], dict[str, int]]:
+    """Runs the rounds; what became of the packets, and how many were counted as what."""
+    before = rig.verdicts()
+    results = raced.run(rounds)
+    moved = {key: n - before[key] for key, n in rig.verdicts().items() if n != before[key]}
+    assert sum(moved.values()) == 2 * len(rounds)
+    by_verdict: dict[str, int] = {}
+    for (_, verdict), n in moved.items():
+        by_verdict[Verdict(verdict).name] = by_verdict.get(Verdict(verdict).name, 0) + n
+    return results, by_verdict
+
+
+# ---- The races
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+@pytest.mark.parametrize("port", [2000, 1], ids=["port kept", "port chosen"])
+def test_a_first_packet_twice_begins_one_flow(rig: Rig, raced: Races, net: Net, protocol: int, port: int) -> None:
+    rounds = []
+    for number in range(ROUNDS):
+        who = (net.pod2 if number % 2 else net.unhooked, port + number // 2)
+        first = shot(rig, LOCAL_EGRESS, net, (who, (net.gateway, SERVED)), protocol=protocol, flags="S")
+        rounds.append((first, first))
+    results, verdicts = counted(rig, raced, rounds)
+    assert verdicts == {"VERDICT_FORWARDED": 2 * ROUNDS}
+    assert all(one.data == other.data for one, other in results), "two packets of one flow went different ways"
+    if protocol == TCP:
+        check(rig, net, TCP, {"tcp_flows": 0, "half_open": ROUNDS}, connections=0)
+    else:
+        check(rig, net, UDP, {"udp_flows": ROUNDS}, connections=ROUNDS)
+
+
+@pytest.fixture
+def nearly_full(open_rig: OpenRig, net: Net) -> Iterator[Rig]:
+    rig = open_rig(snat_port_min=PORTS[0], snat_port_max=PORTS[-1])
+    lend(rig, net, [net.node])
+    yield rig
+    lend(rig, net, [])
+
+
+def to_far(rig: Rig, net: Net, source: End, protocol: int) -> Shot:
+    """The first packet of a flow to the backend out there."""
+    return shot(rig, UPLINK_INGRESS, net, (source, (net.gateway, FAR)), protocol=protocol, flags="S")
+
+
+def take(rig: Rig, net: Net, protocol: int, ports: Iterable[int]) -> None:
+    """Flows of other clients that hold these ports towards the backend out there."""
+    for port in ports:
+        first = to_far(rig, net, (net.neighbour, port), protocol)
+        assert rig.run(first.hook, first.frame).verdict == FORWARDED
+
+
+def forget(rig: Rig, net: Net, protocol: int, keys: Iterable[Json]) -> None:
+    """As if the flows had aged."""
+    for key in keys:
+        found = rig.entry(net, key)
+        if found:
+            table = rig.map(found[0])
+            assert table.delete(rig.twin(net, key, found[1]))
+            assert table.delete(key)
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+@pytest.mark.parametrize(("free", "clients"), [(1, 1), (1, 2), (2, 2)], ids=["1 for 1", "1 for 2", "2 for 2"])
+def test_the_last_ports_are_given_once(nearly_full: Rig, net: Net, protocol: int, free: int, clients: int) -> None:
+    """A range that is 99 % full, and packets of one new flow or two on two CPUs."""
+    rig = nearly_full
+    take(rig, net, protocol, PORTS[free:])
+    refusal = {TCP: "VERDICT_REFUSED_COLLISION", UDP: "DROP_FLOW_COLLISION"}[protocol]
+    with races(rig) as raced:
+        for number in range(150):
+            whos = [(net.client, 1000 + 2 * number + x) for x in range(clients)]
+            shots = [to_far(rig, net, x, protocol) for x in whos]
+            searches = rig.map("vain_searches")  # no limit to them here
+            searches.set(0, [{"second": 0, "count": 0}] * len(searches.get(0)))
+            _, verdicts = counted(rig, raced, [(shots[0], shots[-1])])
+            assert verdicts.keys() <= {"VERDICT_FORWARDED", refusal}
+            forwarded = verdicts["VERDICT_FORWARDED"]
+            served = (
+                forwarded if clients == 2 else 1
+            )  # of two that look for two ports, one may miss the other's leavings
+            assert forwarded == 2 if clients == 1 else 1 <= forwarded <= free, f"round {number}"
+            standing = pairs(rig, net, protocol)
+            assert sum(standing.values()) == len(PORTS) - free + served, f"round {number}: {standing}"
+            forget(rig, net, protocol, [rig.key(net, protocol, x, (net.gateway, FAR)) for x in whos])
+        assert raced.met() > 0 or CPUS[0] == CPUS[1], "no two packets have met"
+
+
+MEETING = {
+    "ACK": ack,
+    "data": lambda rig, net, number: client(rig, net, number, "PA", seq=101, ack=501, data=b"ping"),
+    "SYN-ACK": syn_ack,
+    "SYN": syn,
+}
+
+
+@pytest.mark.parametrize("other", MEETING)
+def test_a_flow_is_promoted_once(rig: Rig, raced: Races, net: Net, other: str) -> None:
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack)))
+    rounds = [(ack(rig, net, number), MEETING[other](rig, net, number)) for number in range(ROUNDS)]
+    _, verdicts = counted(rig, raced, rounds)
+    assert verdicts.keys() <= {"VERDICT_FORWARDED", "VERDICT_REPLIED"}
+    check(rig, net, TCP, {"tcp_flows": ROUNDS, "half_open": 0}, connections=ROUNDS)
+
+
+def test_a_new_flow_does_not_take_the_tuple_of_one_that_is_promoted(rig: Rig, raced: Races, net: Net) -> None:
+    """Of two listeners with one backend, the client uses one port to both: the replies would be the same tuple."""
+    service = SERVICES[net, SPLIT, TCP]
+    rig.fill_pool(service, service.backends[:1])
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack)))
+    rounds = [(ack(rig, net, x), client(rig, net, x, "S", port=SPLIT, seq=900)) for x in range(ROUNDS)]
+    _, verdicts = counted(rig, raced, rounds)
+    assert verdicts == {"VERDICT_FORWARDED": 2 * ROUNDS}
+    check(rig, net, TCP, {"tcp_flows": ROUNDS, "half_open": ROUNDS}, connections=ROUNDS)
+
+
+def test_a_handshake_that_begins_anew_while_the_old_one_ends(rig: Rig, raced: Races, net: Net) -> None:
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack)))
+    rounds = [(ack(rig, net, x), client(rig, net, x, "S", seq=900)) for x in range(ROUNDS)]
+    _, verdicts = counted(rig, raced, rounds)
+    assert verdicts.keys() <= {"VERDICT_FORWARDED", "DROP_NO_FLOW"}  # the flow of the other was gone: it is sent again
+    standing = pairs(rig, net, TCP)
+    assert sum(standing.values()) == ROUNDS
+    check(rig, net, TCP, standing, connections=standing["tcp_flows"])
+
+
+def test_a_connection_that_both_ends_close_at_once_is_closed(rig: Rig, raced: Races, net: Net) -> None:
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack, ack)))
+    fins = [
+        (client(rig, net, x, "FA", seq=101, ack=501), backend(rig, net, x, "FA", seq=501, ack=101))
+        for x in range(ROUNDS)
+    ]
+    counted(rig, raced, fins)
+    last = [
+        x
+        for number in range(ROUNDS)
+        for x in (client(rig, net, number, "A", seq=102, ack=502), backend(rig, net, number, "A", seq=502, ack=102))
+    ]
+    play(rig, last)
+    table = rig.map(rig.tables(TCP, net)[0])
+    assert [x["flags"] & FLOW_FIN for _, x in table.items()] == [FLOW_FIN] * 2 * ROUNDS
+    assert {x["state"] for _, x in table.items()} == {CLOSED}
+
+
+def test_a_closed_connection_is_opened_again_once(rig: Rig, raced: Races, net: Net) -> None:
+    closing = (
+        lambda rig, net, number: client(rig, net, number, "FA", seq=101, ack=501),
+        lambda rig, net, number: backend(rig, net, number, "FA", seq=501, ack=102),
+    )
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack, ack, *closing)))
+    again = [client(rig, net, number, "S", seq=9000) for number in range(ROUNDS)]
+    _, verdicts = counted(rig, raced, [(x, x) for x in again])
+    assert verdicts == {"VERDICT_FORWARDED": 2 * ROUNDS}
+    check(rig, net, TCP, {"tcp_flows": 0, "half_open": ROUNDS}, connections=ROUNDS)
