@@ -127,9 +127,8 @@ static long mark_word(__u32 step, void *context)
 		units &= ~0ULL << ((marking->from - low) & 63);
 	if (marking->to < high)
 		units &= ~0ULL >> ((high - marking->to) & 63);
-	if (__sync_fetch_and_or(&marking->datagram->units[number], units) & units)
-		marking->overlaps = 1;
-	return 0;
+	marking->overlaps = (__sync_fetch_and_or(&marking->datagram->units[number], units) & units) != 0;
+	return marking->overlaps; /* no further: another CPU that marks the same piece just now must not meet our marks */
 }
 
 /* Notes that the piece has come. Not 0: some of it had come before. */
@@ -156,8 +155,7 @@ static __always_inline struct datagram *new_datagram(const struct datagram_key *
 	fresh->sport = sport;
 	fresh->dport = dport;
 	fresh->first_seen = now;
-	if (bpf_map_update_elem(&datagrams, key, fresh, BPF_ANY))
-		return 0;
+	bpf_map_update_elem(&datagrams, key, fresh, BPF_NOEXIST); /* another CPU may have the same fragment: one of us is late */
 	return bpf_map_lookup_elem(&datagrams, key);
 }
 
@@ -198,8 +196,7 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 		/* ... or the first has just passed there, and found nothing to release. */
 		if (!bpf_map_lookup_elem(&datagrams, datagram))
 			return VERDICT_HELD;
-		bpf_map_delete_elem(&held_fragments, &key);
-		return FLOW_GOES_ON;
+		return bpf_map_delete_elem(&held_fragments, &key) ? VERDICT_HELD : FLOW_GOES_ON; /* whose delete it is, sends */
 	}
 	return DROP_FRAGMENT;
 }
@@ -230,8 +227,10 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 	if (read_piece(skb, p, family, &key, &piece))
 		return is_gateways ? DROP_MALFORMED : FLOW_IS_ABSENT;
 	datagram = bpf_map_lookup_elem(&datagrams, &key);
-	if (datagram && now - datagram->first_seen > (piece.at ? FRAGMENT_SECONDS : 1))
-		datagram = 0; /* the rest of it was lost, and this is another of the same number */
+	if (datagram && now - datagram->first_seen > (piece.at ? FRAGMENT_SECONDS : 1)) {
+		bpf_map_delete_elem(&datagrams, &key); /* the rest of it was lost, and this is another of the same number */
+		datagram = 0;
+	}
 	if (!piece.at) {
 		if (bpf_skb_load_bytes(skb, p->l4, ports, sizeof(ports)))
 			return is_gateways ? DROP_MALFORMED : FLOW_IS_ABSENT;
@@ -310,6 +309,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 #pragma clang loop unroll(disable)
 	for (__u32 place = 0; place < HELD_PER_DATAGRAM; place++) {
 		struct held *held;
+		int fresh;
 
 		key.place = place;
 		held = bpf_map_lookup_elem(&held_fragments, &key);
@@ -321,9 +321,9 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 				return 0;
 			changed = 1;
 		}
-		if (now_seconds() - held->seen <= FRAGMENT_SECONDS && !become(skb, held))
+		fresh = now_seconds() - held->seen <= FRAGMENT_SECONDS && !become(skb, held);
+		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh)
 			bpf_clone_redirect(skb, ifindex, direction);
-		bpf_map_delete_elem(&held_fragments, &key);
 	}
 	return changed ? become(skb, first) : 0;
 }

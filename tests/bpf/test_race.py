@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lab.wait import until
 from loader.program import RunResult
 
 from .conftest import OpenRig
@@ -21,6 +22,7 @@ from .objects import (
     FLOW_FIN,
     FLOW_REPLY,
     FORWARDED,
+    FRAGMENT,
     LOCAL_EGRESS,
     REPLIED,
     UPLINK_EGRESS,
@@ -30,8 +32,10 @@ from .objects import (
 from .race import CPUS, Races, Round, Shot, races
 from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
 from .story import End, between
+from .taps import attached
+from .test_fragments import cut
 from .test_remote import lend
-from .world import V4, Net
+from .world import V4, Net, World
 
 ROUNDS = 1000
 PORTS = range(10_000, 10_200)
@@ -291,3 +295,45 @@ def test_a_closed_connection_is_opened_again_once(rig: Rig, raced: Races, net: N
     _, verdicts = counted(rig, raced, [(x, x) for x in again])
     assert verdicts == {"VERDICT_FORWARDED": 2 * ROUNDS}
     check(rig, net, TCP, {"tcp_flows": 0, "half_open": ROUNDS}, connections=ROUNDS)
+
+
+# ---- Fragments
+
+
+def fragments(rig: Rig, net: Net, number: int) -> list[Shot]:
+    """A datagram of two."""
+    ends = (source_of(net, number), (net.gateway, SERVED))
+    frame = shot(rig, UPLINK_INGRESS, net, ends, protocol=UDP, flags="", data=bytes(2000)).frame
+    return [Shot(UPLINK_INGRESS, x) for x in cut(frame, number)]
+
+
+def test_two_fragments_of_a_datagram(rig: Rig, world: World, net: Net) -> None:
+    """The one with the ports and the other: both are forwarded, each once, and nothing is kept of them.
+
+    The flows are there already: a later fragment that comes while its first is still beginning one is dropped.
+    """
+    play(rig, (client(rig, net, number, "", protocol=UDP) for number in range(ROUNDS)))
+    rounds = [(first, last) for first, last in (fragments(rig, net, number) for number in range(ROUNDS))]
+    before = rig.verdicts()
+
+    def forwarded() -> int:
+        key = (UPLINK_INGRESS, FORWARDED)
+        return rig.verdicts()[key] - before[key]
+
+    with (
+        attached(world, rig.object, rig.pins),
+        races(rig) as raced,
+    ):  # on the interface too: what is kept comes in there
+        raced.run(rounds)
+        until(lambda: forwarded() >= 2 * ROUNDS, "every fragment is forwarded", patience=10, seen=forwarded)
+    assert forwarded() == 2 * ROUNDS
+    assert rig.verdicts()[UPLINK_INGRESS, FRAGMENT] == before[UPLINK_INGRESS, FRAGMENT]
+    assert (rig.entries("datagrams"), rig.entries("held_fragments")) == (0, 0)
+    check(rig, net, UDP, {"udp_flows": ROUNDS}, connections=ROUNDS)
+
+
+def test_a_fragment_twice_is_forwarded_once(rig: Rig, raced: Races, net: Net) -> None:
+    firsts = [fragments(rig, net, number)[0] for number in range(ROUNDS)]
+    _, verdicts = counted(rig, raced, [(x, x) for x in firsts])
+    assert verdicts == {"VERDICT_FORWARDED": ROUNDS, "DROP_FRAGMENT": ROUNDS}
+    check(rig, net, UDP, {"udp_flows": ROUNDS}, connections=ROUNDS)
