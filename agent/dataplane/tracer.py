@@ -108,7 +108,7 @@ class Tracer:
             owned.callback(tracer._leave)
             bpf["events"].open_ring_buffer(tracer._take)
             tracer._put()
-            owned.pop_all()
+            tracer._owned = owned.pop_all()
             return tracer
 
     @translated()

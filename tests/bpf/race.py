@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from loader.objects import Object
 from loader.program import Program, RunResult
+from loader.running import program_array
 from loader.spec import ObjectSpec
 
 from . import objects as o
@@ -51,13 +52,17 @@ class Races:
         self._started = 0
         self._threads = [ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {x})) for x in CPUS]
         self._waited.set(0, {"come": 0, "in_vain": 0})
+        racers = program_array(self._line.id, "racers")
+        assert racers is not None
+        self._racers = racers  # what is in it goes when nobody has it open
         for hook, name in o.PROGRAMS.items():
-            loaded.map("racers").set_raw(struct.pack("=I", hook), struct.pack("=I", rig.object.program(name).fd))
+            racers.set(hook, rig.object.program(name).fd)
 
     def close(self) -> None:
         """Ends the threads."""
         for thread in self._threads:
             thread.shutdown()
+        self._racers.close()
 
     def met(self) -> int:
         """Rounds so far in which neither started alone."""
