@@ -104,8 +104,12 @@ struct snat_key {
 	__u16 number;
 };
 
-/* symmetric: backends out there whose replies to any client pass this node all the same, so that they see the client. */
-struct symmetric_key {
+/*
+ * symmetric: backends out there whose replies to any client pass this node all the same, so that they see the client.
+ * route_mtus: what is sent there may be no longer than that; 0: than its interface says. bpf_fib_lookup knows a route's MTU
+ *   only if it is locked, the stack goes by any.
+ */
+struct network {
 	__u32 prefix; /* bits that count of all that follows: 32 for the family, and those of the address */
 	__u32 family;
 	struct address address;

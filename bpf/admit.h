@@ -35,7 +35,7 @@ static __always_inline int has_room(int family)
 
 static __always_inline int is_symmetric(int family, const struct address *backend)
 {
-	struct symmetric_key key = {.prefix = 32 + (family == AF_INET ? 32 : 128), .family = family};
+	struct network key = {.prefix = 32 + (family == AF_INET ? 32 : 128), .family = family};
 
 	if (!has_symmetric)
 		return 0;

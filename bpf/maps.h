@@ -28,13 +28,17 @@ PINNED_MAP(listeners, BPF_MAP_TYPE_HASH, 16384, struct listener_key, struct list
 PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 2048, __u32, struct pool);
 PINNED_MAP(backends, BPF_MAP_TYPE_ARRAY, 65536, __u32, struct backend);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 256);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct symmetric_key);
-	__type(value, __u32); /* 1 */
-} symmetric SEC(".maps");
+#define NETWORK_MAP(NAME, ENTRIES)                                                                                     \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \
+		__uint(max_entries, ENTRIES);                                                                          \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__type(key, struct network);                                                                           \
+		__type(value, __u32);                                                                                  \
+	} NAME SEC(".maps")
+
+NETWORK_MAP(symmetric, 256); /* -> 1 */
+NETWORK_MAP(route_mtus, 16384);
 
 /* The programs write, the agent reads. */
 PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);

@@ -3,7 +3,8 @@
  * The way out of this node, cached in the flow entry for a second.
  *
  * Rules: the kernel's FIB decides (bpf_fib_lookup); we keep its answer so that a packet costs no look-up. It expires
- * here, in the data path, so that it stays right while the agent is dead.
+ * here, in the data path, so that it stays right while the agent is dead. What it does not tell is the MTU of a route, if
+ * that is not locked: that is in table `route_mtus`.
  */
 #ifndef PENSTOCK_NEXTHOP_H
 #define PENSTOCK_NEXTHOP_H
@@ -31,13 +32,24 @@ static __always_inline long look_up_route(struct __sk_buff *skb, const struct fl
 	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 }
 
+/* The MTU of the route to where `f` sends its packets, 0 if it has none of its own. */
+static __always_inline __u32 route_mtu(const struct flow *f, int family)
+{
+	struct network key = {.prefix = 32 + (family == AF_INET ? 32 : 128), .family = family};
+	__u32 *mtu;
+
+	copy_words(key.address.octets, f->to_daddr.octets, 4);
+	mtu = bpf_map_lookup_elem(&route_mtus, &key);
+	return mtu ? *mtu : 0;
+}
+
 /* Role of the interface that leads to where `f` sends its packets, 0 for none; fills in f->nexthop. */
 VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int family)
 {
 	struct bpf_fib_lookup fib;
 	struct interface *out;
 	long found;
-	__u32 ifindex;
+	__u32 ifindex, mtu;
 
 	if (!f)
 		return 0;
@@ -56,6 +68,9 @@ VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int fam
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
 		look_up_route(skb, f, family, 0xffff, &fib);
 	f->nexthop.mtu = fib.mtu_result;
+	mtu = route_mtu(f, family);
+	if (mtu && mtu < f->nexthop.mtu)
+		f->nexthop.mtu = mtu;
 	out = bpf_map_lookup_elem(&interfaces, &ifindex);
 	return out ? out->role : 0;
 }

@@ -106,7 +106,7 @@ class Dataplane:
             name_verdicts(tables)
             declare_symmetric(tables, settings.symmetric)
             hooks = Hooks(programs.programs, tables)
-            interfaces = Interfaces(netlink, settings, hooks, local_ifindex)
+            interfaces = Interfaces(netlink, settings, tables, hooks, local_ifindex)
             return cls(settings, netlink, tables, interfaces, stack.pop_all())
 
     @translated()

@@ -20,18 +20,19 @@ FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A prefix and an interface it leaves by."""
+    """A prefix and an interface it leaves by. `mtu`: of the route itself, 0 if it has none."""
 
     version: int
     network: int
     length: int
     interface: int
+    mtu: int = 0
 
 
 def read_routes(netlink: IPRoute) -> tuple[Route, ...]:
     """All unicast routes of the main table, one for each next hop. About 0.15 ms a route."""
     return tuple(
-        Route(4 if family == socket.AF_INET else 6, _number(message), message["dst_len"], interface)
+        Route(4 if family == socket.AF_INET else 6, _number(message), message["dst_len"], interface, _mtu(message))
         for family in FAMILIES
         for message in netlink.route("dump", family=family, table=MAIN_TABLE, type=_UNICAST)
         for interface in interfaces_of(message)
@@ -50,6 +51,11 @@ def interfaces_of(message: Any) -> Iterator[int]:
 def destination_of(message: Any) -> str:
     """The network of a route of a dump."""
     return message.get_attr("RTA_DST") or ("0.0.0.0" if message["family"] == socket.AF_INET else "::")
+
+
+def _mtu(message: Any) -> int:
+    metrics = message.get_attr("RTA_METRICS")
+    return int(metrics.get_attr("RTAX_MTU") or 0) if metrics else 0
 
 
 def _number(message: Any) -> int:

@@ -23,7 +23,7 @@ from loader.objects import Object
 from loader.running import tag
 from loader.spec import ObjectSpec
 
-BORROWED = ("interfaces", "snat_sources", "symmetric", "gateways", "listeners", "pools", "backends")
+BORROWED = ("interfaces", "snat_sources", "symmetric", "route_mtus", "gateways", "listeners", "pools", "backends")
 """Tables that the programs only read."""
 
 _FEW = 1024  # an LRU keeps some entries for each CPU; what a run writes fits all the same

@@ -16,13 +16,14 @@ from ipaddress import IPv6Address
 from pyroute2 import IPRoute
 
 from agent.compile.image import GATEWAY_NODE_ADDRESS, MapImage
-from agent.dataplane import own_interface, pods, snat, uplinks
+from agent.dataplane import own_interface, pods, route_mtus, snat, uplinks
 from agent.dataplane.errors import NodeUnfit
 from agent.dataplane.fib import read_routes
 from agent.dataplane.gateway_routes import reconcile_gateway_routes
 from agent.dataplane.hooks import Hooks, Role, Wire, hooked_uplinks
 from agent.dataplane.links import Link, read_links
 from agent.dataplane.multicast import Membership, reconcile_memberships
+from agent.dataplane.tables import Tables
 from agent.settings import Delivery, Settings
 
 
@@ -43,8 +44,9 @@ class Wiring:
 class Interfaces:
     """Reconciles them for programs that were loaded with `local_ifindex`."""
 
-    def __init__(self, netlink: IPRoute, settings: Settings, hooks: Hooks, local_ifindex: int) -> None:
+    def __init__(self, netlink: IPRoute, settings: Settings, tables: Tables, hooks: Hooks, local_ifindex: int) -> None:
         self._netlink = netlink
+        self._tables = tables
         self._settings = settings
         self._hooks = hooks
         self._local_ifindex = local_ifindex
@@ -74,6 +76,7 @@ class Interfaces:
         notes = [*chosen.notes, *snat.missing(wanted, held), *self._hooks.reconcile(wires, attached)]
         own_interface.fit_mtu(self._netlink, own, chosen.links)
         addresses = [x for x, flags in image.gateways.items() if not flags & GATEWAY_NODE_ADDRESS]
+        notes += route_mtus.declare(self._tables, routes)
         notes += reconcile_gateway_routes(self._netlink, own.index, addresses)
         names = tuple(sorted(x.name for x in chosen.links.values()))
         joined = reconcile_memberships(names, [x for x in addresses if isinstance(x, IPv6Address)], memberships)

@@ -19,7 +19,7 @@ from loader.maps import Map
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
 
-_WRITTEN = ("interfaces", "snat_sources", "symmetric", "gateways", "listeners", "pools", "backends")
+_WRITTEN = ("interfaces", "snat_sources", "symmetric", "route_mtus", "gateways", "listeners", "pools", "backends")
 _COUNTED = ("verdicts", "listener_counts", "backend_counts", "flow_usage")
 FLOWS = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
 
@@ -40,6 +40,7 @@ class Tables:
     interfaces: Map
     snat_sources: Map
     symmetric: Map
+    route_mtus: Map
     gateways: Map
     listeners: Map
     pools: Map

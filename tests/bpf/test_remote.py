@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from scapy.layers.inet import TCP as TCPHeader
 from scapy.layers.l2 import Ether
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from .conftest import OpenRig
 from .exchange import Way, answered, carried, out_to
@@ -215,22 +215,56 @@ def test_a_port_rests_while_the_backend_may_hold_time_wait(lent: Rig, net: Net, 
 # ---- Too large
 
 
+def too_big(rig: Rig, net: Net, protocol: int, mtu: int) -> None:
+    """The client sends what is larger than that by one octet, and is told so; and what is not."""
+    client, near = (net.client, IN_RANGE), (net.gateway, FAR)
+    headers, transport = (20 if net is V4 else 40), (20 if protocol == TCP else 8)
+    fields = {"flags": "DF"} if net is V4 else {}
+
+    def of(octets: int) -> Packet:
+        data = bytes(octets - headers - transport)
+        return (
+            ip(net, net.client, net.gateway, **fields)
+            / between(net, protocol, client, near, "A", seq=101, data=data).payload
+        )
+
+    carried(rig, UPLINK_INGRESS, of(mtu), FORWARDED, ((net.node, IN_RANGE), (net.far, BACKEND_PORT)), way=OUT)
+    packet = of(mtu + 1)
+    said = bytes([3, 4] if net is V4 else [2, 0]) + bytes(2) + mtu.to_bytes(4) + bytes(packet)[: headers + transport]
+    fields = {"id": 0, "flags": "DF", "proto": 1} if net is V4 else {"nh": 58}
+    expected = ip(net, net.gateway, net.client, **fields) / Raw(said)
+    device = rig.device(UPLINK_INGRESS)
+    frame = with_checksums(bytes(Ether(src=device.mac, dst=device.peer_mac) / expected))
+    answered(rig, UPLINK_INGRESS, packet, TOO_BIG, frame)
+
+
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
 def test_what_is_larger_than_the_way_out_is_said_to_be(lent: Rig, net: Net, protocol: int) -> None:
     """The stack would tell the node itself, whose address is the source."""
-    client = (net.client, IN_RANGE)
-    begin(lent, net, client, protocol=protocol)
-    fields = {"flags": "DF"} if net is V4 else {}
-    header = ip(net, net.client, net.gateway, **fields)
-    packet = header / between(net, protocol, client, (net.gateway, FAR), "A", seq=101, data=bytes(1500)).payload
-    whole = bytes(packet)
-    quoted = (20 if net is V4 else 40) + (20 if protocol == TCP else 8)
-    said = (b"\x03\x04\0\0\0\0\x05\xdc" if net is V4 else b"\x02\0\0\0\0\0\x05\xdc") + whole[:quoted]
-    fields = {"id": 0, "flags": "DF", "proto": 1} if net is V4 else {"nh": 58}
-    expected = ip(net, net.gateway, net.client, **fields) / Raw(said)
-    device = lent.device(UPLINK_INGRESS)
-    frame = with_checksums(bytes(Ether(src=device.mac, dst=device.peer_mac) / expected))
-    answered(lent, UPLINK_INGRESS, packet, TOO_BIG, frame)
+    begin(lent, net, (net.client, IN_RANGE), protocol=protocol)
+    too_big(lent, net, protocol, 1500)
+
+
+@pytest.mark.parametrize(
+    ("mtus", "mtu"),
+    [
+        ({0: 1300}, 1300),
+        ({0: 1300, 16: 1350}, 1350),
+        ({0: 1300, 32: 0}, 1500),
+        ({32: 1600}, 1500),
+    ],
+    ids=["default route", "more specific", "more specific without", "larger than the interface's"],
+)
+def test_the_way_out_is_as_narrow_as_its_route_says(lent: Rig, net: Net, mtus: dict[int, int], mtu: int) -> None:
+    table = lent.map("route_mtus")
+    for bits, value in mtus.items():
+        octets = net.octets(net.far)[: bits // 8].ljust(16, b"\0")
+        table.set({"prefix": 32 + bits, "family": int(net.family), "address": {"octets": octets}}, value)
+    try:
+        begin(lent, net, (net.client, IN_RANGE))
+        too_big(lent, net, TCP, mtu)
+    finally:
+        table.delete_many([key for key, _ in table.items()])
 
 
 def test_what_may_be_cut_is_left_to_the_stack(lent: Rig) -> None:

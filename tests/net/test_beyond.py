@@ -1,0 +1,151 @@
+"""A backend on another machine, behind a router: what is on the way there, and what of it the client learns.
+
+    client | uplink0 | node | uplink1 === eth0 | hop | eth1 === eth0 | remote      `a` and `c` are pods on the node
+
+The link behind the router is narrow, and the router is one of those that do not say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from ipaddress import ip_address
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
+from lab.netns import Namespace
+from lab.process import run
+from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
+from lab.topology import CLIENT, FAMILIES, GATEWAY, UPLINK, Lab, Shape, backend_addresses
+from lab.traffic.transfer import Transfer
+from lab.wait import until
+from tests.net.test_icmp import path_mtu
+
+REMOTE = 50  # its backend number
+PODS = {"a": 11, "c": 13}
+UPLINK1 = "uplink1"
+HERE = {4: ip_address("10.203.0.1"), 6: ip_address("fd00:203::1")}  # the node's address on it
+ROUTER = {4: ip_address("10.203.0.2"), 6: ip_address("fd00:203::2")}
+BEHIND = {4: ip_address("10.204.0.1"), 6: ip_address("fd00:204::1")}  # the router's, on the other side
+NARROW, NARROWER = 1400, 1340
+LOCAL_CLOSED, REMOTE_CLOSED, LOCAL = 7030, 7031, 7032
+
+WORLD = World(
+    listeners=(
+        Listener("TCP", PORT, {"remote": 1}),
+        Listener("TCP", LOCAL, {"a": 1}),
+        Listener("UDP", REMOTE_CLOSED, {"remote": 1}, target=CLOSED_PORT),
+        Listener("UDP", LOCAL_CLOSED, {"a": 1}, target=CLOSED_PORT),
+        Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
+    ),
+    services={"remote": (Pod(REMOTE),), "a": (Pod(PODS["a"]),)},
+)
+
+SECRETIVE = """
+table inet secretive {
+    chain output {
+        type filter hook output priority filter
+        icmp type destination-unreachable icmp code 4 drop
+        icmpv6 type packet-too-big drop
+    }
+}
+"""
+
+
+def build(lab: Lab, stack: ExitStack) -> Namespace:
+    """The router and the machine behind it, which is returned."""
+    router, remote = (Namespace(f"{lab.prefix}{x}") for x in ("hop", "remote"))
+    for namespace in (router, remote):
+        namespace.create()
+        stack.callback(namespace.delete)
+    addresses = backend_addresses(REMOTE)
+    lab.node.ip(
+        f"link add {UPLINK1} type veth peer name eth0 netns {router.name}",
+        f"link set {UPLINK1} up",
+        f"addr add {HERE[4]}/24 dev {UPLINK1}",
+        f"addr add {HERE[6]}/64 dev {UPLINK1} nodad",
+        *(f"route add {addresses[x]} via {ROUTER[x]} mtu {NARROW}" for x in FAMILIES),
+    )
+    router.sysctl({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+    router.ip(
+        f"link add eth1 mtu {NARROW} type veth peer name eth0 mtu {NARROW} netns {remote.name}",
+        "link set eth0 up",
+        "link set eth1 up",
+        f"addr add {ROUTER[4]}/24 dev eth0",
+        f"addr add {ROUTER[6]}/64 dev eth0 nodad",
+        f"addr add {BEHIND[4]}/24 dev eth1",
+        f"addr add {BEHIND[6]}/64 dev eth1 nodad",
+        *(f"route add {addresses[x]} dev eth1" for x in FAMILIES),
+    )
+    run("nft", "-f", "-", namespace=router.path, stdin=SECRETIVE)
+    remote.ip(
+        "link set eth0 up",
+        f"addr add {addresses[4]}/32 dev eth0",
+        f"addr add {addresses[6]}/128 dev eth0 nodad",
+        *(f"route add {BEHIND[x]} dev eth0" for x in FAMILIES),
+        *(f"route add default via {BEHIND[x]} dev eth0" for x in FAMILIES),
+    )
+    return remote
+
+
+@pytest.fixture(scope="module", params=["stack", "redirect"])
+def beyond(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Namespace]]:
+    """A gateway, and the machine behind the router."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("pabeyond", Shape(PODS)))
+        remote = build(lab, stack)
+        stack.enter_context(witness(lab, "a"))
+        stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
+        manifests = lab.directory / "manifests"
+        write(WORLD, manifests)
+        gateway = Gateway(lab, manifests, delivery=request.param, options=("--uplink", UPLINK1))
+        yield stack.enter_context(gateway), remote
+
+
+# ---- Path MTU
+
+
+def forget_paths(*namespaces: Namespace) -> None:
+    for namespace in namespaces:
+        namespace.run("ip", "route", "flush", "cache")
+        namespace.run("ip", "-6", "route", "flush", "cache")
+
+
+@pytest.mark.parametrize("who", ["client", "c"])
+def test_the_mtu_of_the_route_to_the_backend(beyond: tuple[Gateway, Namespace], who: str, family: int) -> None:
+    """It is not locked; nobody else says that the way is narrow. (A client's segments are larger than that only if the
+    backend said that it may send such: its own interface is that narrow too, so it says so for it.)"""
+    gateway, remote = beyond
+    lab = gateway.lab
+    namespace = lab.client if who == "client" else lab.backends[who]
+    remote.ip("link set eth0 mtu 1500")  # it announces what it could receive
+    try:
+        with Transfer(namespace, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
+            transfer.until_moved(2_000_000)
+            assert transfer.finish().whole
+        assert path_mtu(namespace, GATEWAY[family]) == NARROW
+    finally:
+        remote.ip(f"link set eth0 mtu {NARROW}")
+        forget_paths(namespace)
+
+
+@contextlib.contextmanager
+def narrower(node: Namespace, family: int) -> Iterator[None]:
+    """The node's way to the client is still narrower, and its routes say so."""
+    way = f"{CLIENT[family]} dev {UPLINK}"
+    node.ip(f"route add {way} mtu {NARROWER}")
+    try:
+        yield
+    finally:
+        node.ip(f"route delete {way}")
+
+
+def test_the_mtu_of_the_route_to_the_client(beyond: tuple[Gateway, Namespace], family: int) -> None:
+    gateway, remote = beyond
+    with narrower(gateway.lab.node, family), Transfer(gateway.lab.client, GATEWAY[family], STREAM_PORT) as transfer:
+        until(lambda: path_mtu(remote, HERE[family]) == NARROWER, "the backend learns how narrow the way is")
+        assert transfer.finish().whole
+    forget_paths(remote)
