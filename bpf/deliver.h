@@ -4,18 +4,22 @@
  *
  * stack: it is handed to the kernel, which forwards it as it forwards everything.
  * redirect: a request goes straight into the pod's namespace (bpf_redirect_peer skips the backlog queue), a reply
- *   straight out of the uplink; both take one off the hop limit, which the stack would have done.
+ *   straight out of the uplink; both take one off the hop limit, which the stack would have done. Out of our own
+ *   interface the stack has sent the packet, and done it.
  * Flows of backends out there go straight from uplink to uplink in both ways of delivery (outward_way says why).
  * Other SNAT flows, and what came through our own interface, enter the stack through that interface: there the gateway's
  *   address is an expected source (its route points there), and the node's own is accepted (accept_local); elsewhere
  *   both would be martians.
  * Rules: what redirect cannot do goes by the stack: too large for the way out, hop limit spent, no way known. A packet
  *   redirected to an uplink meets our egress hook there; the mark says that it is done. Where the stack would tell itself
- *   that a packet is too large, since the node's own address is the source, we tell the client.
+ *   that a packet is too large, since the node's own address is the source, we tell the client. That its hops are spent the
+ *   stack tells the client of a packet that we leave as it came: its way is that to the gateway's address. (On a gateway
+ *   address that is the node's own nobody does.)
  */
 #ifndef PENSTOCK_DELIVER_H
 #define PENSTOCK_DELIVER_H
 
+#include "listener.h"
 #include "nexthop.h"
 #include "reject.h"
 #include "rewrite.h"
@@ -61,7 +65,7 @@ VERIFIED_ONCE int redirect_way(struct __sk_buff *skb, struct flow *f, int family
 	if (!p || !f)
 		return WAY_NONE;
 	expired = (__s32)(p->now - f->nexthop.expires) >= 0;
-	if (!hops_left(skb, family))
+	if (p->hook != HOOK_LOCAL_EGRESS && !hops_left(skb, family))
 		return WAY_NONE;
 	if (expired && nexthop_refresh(skb, f, family) != wanted)
 		f->nexthop.ifindex = 0;
@@ -92,6 +96,18 @@ VERIFIED_ONCE int is_too_big(struct __sk_buff *skb, struct flow *f, int family)
 	return !fits(skb, p, f->nexthop.mtu) && !may_be_fragmented(skb, family) && can_be_quoted(p, family);
 }
 
+/* Can the stack say that the request's hops are spent, if it is left alone? */
+VERIFIED_ONCE int is_spent_on_a_request(struct __sk_buff *skb, struct flow *f, int family)
+{
+	struct packet *p = this_cpu_packet();
+	struct gateway *gateway;
+
+	if (!p || !f || p->hook != HOOK_UPLINK_INGRESS || (f->flags & FLOW_REPLY) || hops_left(skb, family))
+		return 0;
+	gateway = gateway_of(family, &p->tuple);
+	return gateway && !(gateway->flags & GATEWAY_NODE_ADDRESS);
+}
+
 /*
  * For flows of which the stack would see one direction only as what it is, the other rewritten already: its connection
  * tracking would call that invalid, and many a firewall drops what is. So both go straight out of the uplink that leads
@@ -102,9 +118,11 @@ static __always_inline enum way outward_way(struct __sk_buff *skb, struct flow *
 {
 	enum way way = redirect_way(skb, f, family, INTERFACE_UPLINK);
 
-	if (way == WAY_NONE)
-		return is_too_big(skb, f, family) ? WAY_TOO_BIG : otherwise;
-	return way;
+	if (way != WAY_NONE)
+		return way;
+	if (is_spent_on_a_request(skb, f, family))
+		return WAY_NONE;
+	return is_too_big(skb, f, family) ? WAY_TOO_BIG : otherwise;
 }
 
 /* The way of a packet of flow `f` that is at `hook` (constant in each program). */
@@ -139,7 +157,7 @@ static __always_inline enum way way_of(struct __sk_buff *skb, const struct packe
 /* What the way asks of the rewrite. */
 static __always_inline void prepare(struct rewrite *r, enum way way, const struct flow *f, enum hook hook)
 {
-	r->hop = way == WAY_PEER || way == WAY_OUT || way == WAY_NEIGHBOUR;
+	r->hop = (way == WAY_PEER || way == WAY_OUT || way == WAY_NEIGHBOUR) && hook != HOOK_LOCAL_EGRESS;
 	r->macs = way == WAY_OUT || way == WAY_PEER || (way == WAY_LOCAL && hook == HOOK_UPLINK_INGRESS);
 	if (!r->macs)
 		return;

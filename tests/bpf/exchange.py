@@ -64,7 +64,7 @@ class Way:
 
     action: int = o.PASS
     mark: int = 0
-    hops: int = 0  # taken off TTL or hop limit
+    hops: int = 0  # taken off TTL or hop limit; none of what the stack has just sent
     dmac: str | None = None  # None: both MAC addresses as they were
     smac: str | None = None  # None: not looked at if `dmac` is given
     or_asks: bool = False  # or both MAC addresses as they were, and the kernel fills them in
@@ -97,7 +97,7 @@ def carried(
     macs = (way.dmac, way.smac or outcome.packet[6:12].hex(":")) if way.dmac else None
     if way.or_asks and outcome.packet[:12] == frame[:12]:
         macs = None
-    expected = translated(frame, *ends, hops=way.hops, macs=macs)
+    expected = translated(frame, *ends, hops=way.hops if hook != o.LOCAL_EGRESS else 0, macs=macs)
     assert outcome.packet == expected, (
         f"{_said(frame, outcome)}: {command(outcome.packet)} instead of {command(expected)}"
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from . import objects as o
-from .rig import HOLE, REJECTED, SERVICES
+from .rig import FAR, HAIRPIN, HOLE, REJECTED, SERVICES
 from .wire import (
     DESTINATION_OPTIONS,
     ETH,
@@ -128,12 +128,20 @@ def allowed(hook: int, frame: bytes, own_mac: bytes, lookup: Lookup) -> frozense
         return frozenset({_arp(hook, frame)})
     for_us = frame[0:6] == own_mac
     if p.kind is Kind.FLOW:
-        return _flow(hook, p, lookup) if for_us else frozenset({o.NOT_OURS})
+        right = _flow(hook, p, lookup) if for_us else frozenset({o.NOT_OURS})
+        left = _is_spent(hook, frame, p) and p.dport in (HAIRPIN, FAR)
+        return right | {o.NOT_OURS} if left else right
     if p.kind is Kind.ICMP and p.icmp_type in _ICMP_ERRORS[p.net]:
-        return _icmp_error(hook, frame, p, lookup, for_us=for_us)
+        right = _icmp_error(hook, frame, p, lookup, for_us=for_us)
+        return right | {o.NOT_OURS} if _is_spent(hook, frame, p) else right
     if p.kind is Kind.FRAGMENT and p.protocol == UDP and for_us:
         return _udp_fragment(hook, p)
     return frozenset({_other(hook, frame, p, for_us=for_us)})
+
+
+def _is_spent(hook: int, frame: bytes, p: Parsed) -> bool:
+    """A request to a backend out there is left to the stack then."""
+    return hook == o.UPLINK_INGRESS and p.destination in _GATEWAYS and frame[22 if p.net is V4 else 21] <= 1
 
 
 def _udp_fragment(hook: int, p: Parsed) -> frozenset[int]:

@@ -12,7 +12,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from .conftest import OpenRig
-from .exchange import Way, answered, carried, out_to
+from .exchange import Way, answered, carried, out_to, passed
 from .objects import (
     CLOSED,
     FLOW_BACKEND_FIRST,
@@ -21,6 +21,7 @@ from .objects import (
     FORWARDED,
     INTERFACE_UPLINK,
     LOCAL_EGRESS,
+    NOT_OURS,
     REDIRECT,
     REFUSED_COLLISION,
     REPLIED,
@@ -265,6 +266,19 @@ def test_the_way_out_is_as_narrow_as_its_route_says(lent: Rig, net: Net, mtus: d
         too_big(lent, net, TCP, mtu)
     finally:
         table.delete_many([key for key, _ in table.items()])
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+def test_a_request_whose_hops_are_spent_is_left_to_the_stack(lent: Rig, net: Net, protocol: int) -> None:
+    """As it came, so that the stack tells the client of its own packet."""
+    client = (net.client, IN_RANGE)
+    for gateway, verdict in ((net.gateway, NOT_OURS), (net.node, FORWARDED)):
+        sent = between(net, protocol, client, (gateway, FAR), "S", seq=100)
+        setattr(sent, "ttl" if net is V4 else "hlim", 1)
+        if verdict == NOT_OURS:
+            passed(lent, UPLINK_INGRESS, sent)
+        else:
+            assert lent.run(UPLINK_INGRESS, lent.frame(UPLINK_INGRESS, sent)).verdict == verdict
 
 
 def test_what_may_be_cut_is_left_to_the_stack(lent: Rig) -> None:

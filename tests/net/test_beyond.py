@@ -8,6 +8,8 @@ The link behind the router is narrow, and the router is one of those that do not
 from __future__ import annotations
 
 import contextlib
+import errno
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -19,10 +21,10 @@ from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.process import run
 from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
-from lab.topology import CLIENT, FAMILIES, GATEWAY, UPLINK, Lab, Shape, backend_addresses
+from lab.topology import CLIENT, FAMILIES, GATEWAY, NODE, UPLINK, Address, Lab, Shape, backend_addresses
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from tests.net.test_icmp import path_mtu
+from tests.net.test_icmp import hop, path_mtu
 
 REMOTE = 50  # its backend number
 PODS = {"a": 11, "c": 13}
@@ -149,3 +151,49 @@ def test_the_mtu_of_the_route_to_the_client(beyond: tuple[Gateway, Namespace], f
         until(lambda: path_mtu(remote, HERE[family]) == NARROWER, "the backend learns how narrow the way is")
         assert transfer.finish().whole
     forget_paths(remote)
+
+
+# ---- Traceroute
+
+
+_RECVERR = {4: (socket.SOL_IP, socket.IP_TTL, 11), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 25)}
+
+
+def tcp_hop(namespace: Namespace, address: Address, port: int, hops: int) -> Address:
+    """Who says that a SYN to that address has made so many hops, or the address when it was answered."""
+    level, hop_limit, recverr = _RECVERR[address.version]
+    kind = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with namespace.inside(), socket.socket(kind, socket.SOCK_STREAM) as probe:
+        probe.settimeout(5)
+        probe.setsockopt(level, recverr, 1)
+        probe.setsockopt(level, hop_limit, hops)
+        error = probe.connect_ex((str(address), port))
+        if not error:
+            return address
+        assert error == errno.EHOSTUNREACH
+        _, said, _, _ = probe.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
+    ((_, _, data),) = said
+    return ip_address(data[20:24] if address.version == 4 else data[24:40])
+
+
+WAYS = {
+    ("client", "remote"): (NODE, ROUTER, GATEWAY),
+    ("client", "local"): (NODE, GATEWAY),
+    ("c", "remote"): (NODE, ROUTER, GATEWAY),
+    ("node", "remote"): (ROUTER, GATEWAY),
+}
+
+
+@pytest.mark.parametrize(("who", "where"), list(WAYS), ids="-".join)
+def test_traceroute(beyond: tuple[Gateway, Namespace], who: str, where: str, family: int, protocol: str) -> None:
+    """Every machine on the way is seen once, and the client knows its own packet in what they quote."""
+    lab = beyond[0].lab
+    namespace = {"client": lab.client, "node": lab.node}.get(who) or lab.backends[who]
+    expected = [x[family] for x in WAYS[who, where]]
+    for hops, due in enumerate(expected, 1):
+        if protocol == "TCP":
+            seen = tcp_hop(namespace, GATEWAY[family], PORT if where == "remote" else LOCAL, hops)
+        else:
+            seen = hop(namespace, family, hops, REMOTE_CLOSED if where == "remote" else LOCAL_CLOSED)
+        assert seen == due, f"hop {hops}"
+    assert CLIENT[family] not in expected

@@ -109,10 +109,10 @@ _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _RECVERR = {4: (socket.SOL_IP, socket.IP_TTL, 11), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 25)}
 
 
-def hop(namespace: Namespace, family: int, hops: int) -> Address:
+def hop(namespace: Namespace, family: int, hops: int, port: int = NOBODY) -> Address:
     """Who drops a datagram to the gateway that may make so many hops, or says that nobody is there."""
     level, hop_limit, recverr = _RECVERR[family]
-    with associate(namespace, GATEWAY[family], NOBODY) as endpoint:
+    with associate(namespace, GATEWAY[family], port) as endpoint:
         endpoint.setsockopt(level, recverr, 1)
         endpoint.setsockopt(level, hop_limit, hops)
         endpoint.send(b"how far?")
