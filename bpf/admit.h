@@ -94,6 +94,16 @@ static __always_inline void begin_pair(int family, struct packet *p, struct pair
 	rewrite_to_reverse_of(family, &pair->request_key, reply);
 }
 
+/* Octets of data; a short frame is padded, so they are counted by the IP header. */
+static __always_inline __u32 segment_length(struct __sk_buff *skb, const struct packet *p, int family)
+{
+	__u32 headers = p->l4 + p->l4_header;
+
+	return family == AF_INET ? payload_length(skb, headers, ETH_HLEN + offsetof(struct iphdr, tot_len), ETH_HLEN) :
+				   payload_length(skb, headers, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
+						  ETH_HLEN + sizeof(struct ipv6hdr));
+}
+
 /* A stream that is met in the middle had a source port already, which nobody remembers. */
 static __always_inline int may_snat(const struct packet *p)
 {
@@ -156,8 +166,8 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		pair->request.isn = p->seq;
 		pair->request.expects = p->ack;
 	}
-	if (p->protocol == IPPROTO_TCP && skb->len > p->l4 + p->l4_header)
-		pair->request.early = skb->len - p->l4 - p->l4_header;
+	if (p->protocol == IPPROTO_TCP)
+		pair->request.early = segment_length(skb, p, family);
 	pair->request.state = first_state(p);
 	pair->reply.state = pair->request.state;
 	if (first_table(p) == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, family, &pair->request_key))

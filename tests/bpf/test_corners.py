@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from . import objects as o
+from .kernel import Checksums
 from .objects import (
     CLOSED,
     CLOSING,
@@ -111,3 +112,16 @@ def test_a_whole_packet_with_a_fragment_header_is_no_fragment(rig: Rig) -> None:
     """RFC 6946: an atomic fragment."""
     packet = ip(V6, V6.client, V6.gateway) / IPv6ExtHdrFragment() / UDPHeader(sport=CLIENT_PORT, dport=SERVED)
     assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, packet / Raw(b"q"))).verdict == FORWARDED
+
+
+def test_padding_is_no_data_that_came_with_a_syn(rig: Rig, net: Net) -> None:
+    """A SYN-ACK of more than was sent is not the backend's."""
+    source = (net.client, CLIENT_PORT)
+    frame = rig.frame(UPLINK_INGRESS, between(net, TCP, source, (net.gateway, SERVED), "S", seq=100))
+    assert rig.run(UPLINK_INGRESS, frame + bytes(6), checksums=Checksums.NONE).verdict == FORWARDED
+    for acknowledged, state in ((104, SYN), (101, SYN_ACK)):
+        reply = between(net, TCP, (net.pod, BACKEND_PORT), source, "SA", seq=500, ack=acknowledged)
+        assert rig.run(UPLINK_EGRESS, rig.frame(UPLINK_EGRESS, reply)).verdict == REPLIED
+        found = rig.entry(net, rig.key(net, TCP, source, (net.gateway, SERVED)))
+        assert found is not None
+        assert found[1]["state"] == state
