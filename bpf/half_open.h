@@ -31,12 +31,14 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
-	/* First, since a flow that ageing does not know would stand there for ever; half-open it can wait. */
-	if (watch_age(TABLE_TCP, family, pair))
-		return -1;
 	error = pair_insert(TABLE_TCP, family);
 	if (error)
 		return error;
+	/* By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever. */
+	if (watch_age(TABLE_TCP, family, pair)) {
+		pair_remove(TABLE_TCP, family, &pair->request_key, &pair->reply_key, pair->request.generation);
+		return -1;
+	}
 	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);
 	count_connection(pair->request.backend_id);
 	return 0;

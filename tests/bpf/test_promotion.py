@@ -104,3 +104,24 @@ def test_no_spoofed_handshake_is_believed_and_a_real_client_is_served(open_rig: 
     assert rig.usage()["tcp4" if net is V4 else "tcp6"] == 1
     assert rig.counted("listener_counts")[story.service.listener_id]["connections"] == 1
     assert 0 < rig.entries(half_open) <= rig.map(half_open).max_entries
+
+
+def test_a_flow_stands_in_the_turnstile_once_however_often_its_promotion_is_tried(open_rig: OpenRig, net: Net) -> None:
+    """Another live flow has its reply tuple in the established table for a while."""
+    rig = open_rig()
+    story = Story(rig, net, TCP)
+    story.play(client("S", seq=100), FORWARDED)
+    story.play(backend("SA", seq=500, ack=101), REPLIED)
+    established = rig.map(rig.tables(TCP, net)[0])
+    (_, _, _), (_, key, reply) = story.halves()
+    other = {**reply, "generation": reply["generation"] ^ 0x10, "to_dport": reply["to_dport"] + 1}
+    established.set(key, other)
+    for _ in range(5):
+        story.play(client("A", seq=101, ack=501), FORWARDED)
+        assert story.state() == SYN_ACK
+    assert established.delete(key)
+    story.play(client("A", seq=101, ack=501), FORWARDED)
+    assert story.state() == ESTABLISHED
+    turnstile = rig.map("ageing_tcp4" if net is V4 else "ageing_tcp6")
+    assert turnstile.pop() is not None
+    assert turnstile.pop() is None
