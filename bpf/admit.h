@@ -11,7 +11,8 @@
  *   - The backend sees the client's own address where the reply must pass our hooks: a backend on the node, or behind
  *     an uplink in a segment that the operator says is symmetric. Else it sees an address of ours (snat.h): so it is for
  *     backends behind an uplink, and for clients on the node. A gateway's address that is the node's own is never lent
- *     to a backend on the node: replies would not leave the stack.
+ *     to a backend on the node: replies would not leave the stack. Without a way to the backend a flow begins as if it were
+ *     on the node, so that the stack can tell the client; its next first packet begins it anew.
  * Must never: touch a live pair of another flow. A taken reply tuple means another source port, or a refusal.
  */
 #ifndef PENSTOCK_ADMIT_H

@@ -72,6 +72,8 @@ VERIFIED_ONCE int half_open_step(int family)
 	}
 	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, f->state == FLOW_SYN))
 		step = STEP_REOPEN; /* nobody to reset yet: another backend may finish the handshake */
+	else if (f->state == FLOW_SYN && is_first_syn(p->tcp_flags) && !f->nexthop.ifindex)
+		step = STEP_REOPEN; /* there was no way to the backend, so nobody could tell whom it may see */
 	else if (f->flags & FLOW_REPLY)
 		step = half_open_reply(f, twin, p->tcp_flags, p->seq, p->ack);
 	else

@@ -54,7 +54,9 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	twin_key(family, &p->tuple, f, &pair->twin);
 	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
 	if (twin && twin->generation == f->generation) {
-		if (idle_seconds(f, twin, now_seconds()) <= idle_limit(family, f, twin))
+		int astray = !(f->flags & FLOW_REPLY) && !f->nexthop.ifindex && !twin->packets; /* as of a SYN in half_open.h */
+
+		if (!astray && idle_seconds(f, twin, now_seconds()) <= idle_limit(family, f, twin))
 			return FLOW_GOES_ON;
 		pair_remove(TABLE_UDP, family, &p->tuple, &pair->twin, f->generation);
 		return FLOW_IS_ABSENT;

@@ -28,10 +28,10 @@ from .objects import (
     TOO_BIG,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, FAR, TCP, UDP, Json, Rig, address, interface, now
+from .rig import BACKEND_PORT, FAR, NOWHERE, TCP, UDP, Json, Rig, address, interface, now
 from .story import End, between, ip
 from .wire import with_checksums
-from .world import CLIENT_MAC, ROUTER_MAC, V4, Net
+from .world import CLIENT_MAC, ROUTER_MAC, V4, Net, World
 
 PORTS = range(10_000, 30_000)
 IN_RANGE, OUT_OF_RANGE = 20_000, 40_000
@@ -135,6 +135,22 @@ def test_where_the_operator_says_so_the_backend_sees_the_client(open_rig: OpenRi
     finally:
         lent.map("symmetric").delete(key)
         lend(lent, net, [])
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+def test_whom_the_backend_sees_is_decided_when_there_is_a_way(lent: Rig, net: Net, world: World, protocol: int) -> None:
+    """The route is missing when the flow begins: the stack says so; when the first packet comes again it is there."""
+    bits, router = (32, "10.231.0.254") if net is V4 else (128, "fd00:231::fe")
+    client, near, there = (net.client, IN_RANGE), (net.gateway, NOWHERE), (net.nowhere, BACKEND_PORT)
+    sent = between(net, protocol, client, near, "S", seq=100)
+    carried(lent, UPLINK_INGRESS, sent, FORWARDED, (client, there))
+    world.node.ip(f"route delete unreachable {net.nowhere}/{bits}\nroute add {net.nowhere}/{bits} via {router}")
+    try:
+        lent.age(net, protocol, 1)
+        carried(lent, UPLINK_INGRESS, sent, FORWARDED, ((net.node, IN_RANGE), there), way=OUT)
+        carried(lent, UPLINK_INGRESS, sent, FORWARDED, ((net.node, IN_RANGE), there), way=OUT)
+    finally:
+        world.node.ip(f"route delete {net.nowhere}/{bits}\nroute add unreachable {net.nowhere}/{bits}")
 
 
 # ---- A range that is nearly full
