@@ -63,12 +63,14 @@ class IdleLimits:
     """Seconds without a packet after which a flow is forgotten.
 
     RFC 5382 REQ-5 asks for at least 2 h 4 m for established TCP, RFC 4787 REQ-5 for at least 2 minutes for UDP;
+    `closing` is for those with one FIN, which may go on the other way;
     `closed` is how long a tuple rests after FIN both ways, `reset` after an RST.
     """
 
     tcp_established: int = 7_860
     udp: int = 120
     half_open: int = 60
+    closing: int = 1_800
     closed: int = 60
     reset: int = 10
 
@@ -88,6 +90,7 @@ _LIMIT_BOUNDS = {
     "tcp_established": (10, 604_800),
     "udp": (1, 86_400),
     "half_open": (1, 3_600),
+    "closing": (1, 604_800),
     "closed": (1, 3_600),
     "reset": (1, 3_600),
 }

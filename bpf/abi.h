@@ -214,7 +214,7 @@ enum flow_state {
 	FLOW_ADOPTED = 3,     /* half-open: met in mid-stream, chosen again by hash */
 	FLOW_ADOPTED_BOTH = 4, /* half-open: ... and the backend knows the connection */
 	FLOW_ESTABLISHED = 5,
-	FLOW_CLOSING = 6, /* one FIN: still long-lived */
+	FLOW_CLOSING = 6, /* one FIN: long-lived while the other direction goes on */
 	FLOW_CLOSED = 7,  /* FIN both ways: rests while an end may hold TIME_WAIT */
 	FLOW_RESET = 8,	  /* an RST passed; revived if its sender goes on */
 	FLOW_UDP = 9,
@@ -228,7 +228,8 @@ enum flow_flag {
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
 	FLOW_EARLY = 32,    /* the backend took data with the SYN (RFC 7413) and may answer before the handshake ends */
 	FLOW_REMOTE = 64,   /* the backend is behind an uplink: its replies come in there */
-	FLOW_BACKEND_FIRST = 128, /* in the reply's entry: the backend's FIN came first, it holds TIME_WAIT */
+	/* In the reply's entry: the backend's FIN came first, or crossed the client's, so it holds TIME_WAIT. */
+	FLOW_BACKEND_FIRST = 128,
 };
 
 /* Cached way out of this node; the data path looks it up again when it has expired. */
@@ -264,7 +265,7 @@ struct flow {
 	__u64 packets;
 	__u64 bytes;
 	struct nexthop nexthop;
-	__u32 isn;  /* half-open: initial sequence number of this direction's sender */
+	__u32 isn;  /* half-open: initial sequence number of this direction's sender; later: that of its FIN */
 	__u32 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
 	__u32 seq_delta; /* kept for splicing: added to seq, ack (and SACK edges), TSval/TSecr of this direction */
 	__u32 ack_delta;

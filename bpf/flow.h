@@ -207,8 +207,8 @@ static __always_inline __u32 fill_in_eighths(int family)
 /*
  * How long a finished flow rests. It stands there for late segments only, so it makes room as the table fills: else
  * connections that last no time at all would fill it at tcp_flows_max / limit_closed a second. Where the port is ours
- * (SNAT) and the backend closed first, it holds TIME_WAIT on that port: there it rests in full; if the client did, the
- * port is soon free again.
+ * (SNAT) and the backend closed first, or both at once, it holds TIME_WAIT on that port: there it rests in full; if the
+ * client did, the port is soon free again.
  */
 static __always_inline __u32 limit_when_finished(int family, const struct flow *f, const struct flow *other,
 						 __u32 limit)
@@ -242,8 +242,9 @@ static __always_inline __u32 limit_when_established(int family, __u32 limit)
 static __always_inline __u32 idle_limit(int family, const struct flow *f, const struct flow *other)
 {
 	switch (f->state) {
+	case FLOW_CLOSING: /* its other end may be gone for good: then nobody ever answers the FIN */
+		return limit_when_established(family, at_most(limit_tcp_established, limit_closing));
 	case FLOW_ESTABLISHED:
-	case FLOW_CLOSING:
 		return limit_when_established(family, limit_tcp_established);
 	case FLOW_CLOSED:
 		return limit_when_finished(family, f, other, limit_closed);

@@ -28,6 +28,8 @@ const volatile __u32 limit_tcp_established = 7860;
 /* ... as long as the table is less than 3/4 full; less than 7/8; and above that. */
 const volatile __u32 limit_filling = 3600;
 const volatile __u32 limit_nearly_full = 900;
+/* One FIN, and silence since: REQ-5 asks for 4 m; what is still sent the other way starts it anew. */
+const volatile __u32 limit_closing = 1800;
 const volatile __u32 limit_half_open = 60;
 const volatile __u32 limit_closed = 60;
 const volatile __u32 limit_reset = 10;

@@ -8,7 +8,8 @@
  *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH
  *       --client's ACK of about where the backend is--> established
  * Established (never evicted):
- *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6); both: CLOSED, rests.
+ *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6), but for less than an open one that says
+ *   nothing; both: CLOSED, rests. A backend whose FIN does not acknowledge the client's closes by itself.
  *   RST: if its number may be right (a blind one, RFC 5961, must not cost the flow), RESET: a short rest and not removal;
  *   when the sender of the RST goes on with anything else, the flow is what it was.
  *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
@@ -128,7 +129,8 @@ static __always_inline __u8 state_by_fins(const struct flow *f, const struct flo
 }
 
 /* For established flows, when a flag is set or the state is not plainly ESTABLISHED. */
-static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq)
+static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
+						      __u32 ack)
 {
 	if (is_first_syn(tcp_flags) && !(f->flags & FLOW_REPLY))
 		return f->state == FLOW_CLOSED || f->state == FLOW_RESET ? STEP_REOPEN : STEP_PASS;
@@ -140,8 +142,11 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN) {
+		if (!(f->flags & FLOW_FIN))
+			f->isn = seq;
 		/* In this half alone: the other one's flags are the other direction's to write, on another CPU maybe. */
-		if ((f->flags & FLOW_REPLY) && !((f->flags | twin->flags) & FLOW_FIN))
+		if ((f->flags & (FLOW_REPLY | FLOW_FIN)) == FLOW_REPLY &&
+		    (!(twin->flags & FLOW_FIN) || (__s32)(ack - twin->isn) <= 0))
 			f->flags |= FLOW_BACKEND_FIRST;
 		f->flags |= FLOW_FIN;
 	}

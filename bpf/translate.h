@@ -35,7 +35,7 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 		half_remove(TABLE_TCP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;
 	}
-	if (established_step(f, twin, p->tcp_flags, p->seq) == STEP_REOPEN) {
+	if (established_step(f, twin, p->tcp_flags, p->seq, p->ack) == STEP_REOPEN) {
 		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
 		return FLOW_IS_ABSENT;
 	}

@@ -25,6 +25,7 @@ _LIMIT = {
     "tcp_established": "established TCP",
     "udp": "UDP",
     "half_open": "a handshake",
+    "closing": "TCP after one FIN",
     "closed": "TCP after FIN both ways",
     "reset": "TCP after an RST",
 }

@@ -74,6 +74,7 @@ def rodata(settings: Settings, local_ifindex: int, btf: Btf) -> Mapping[str, int
         "snat_port_max": settings.snat_ports[1],
         "limit_tcp_established": settings.limits.tcp_established,
         "limit_half_open": settings.limits.half_open,
+        "limit_closing": settings.limits.closing,
         "limit_closed": settings.limits.closed,
         "limit_reset": settings.limits.reset,
         "limit_udp": settings.limits.udp,

@@ -15,7 +15,7 @@ from loader.spec import ObjectSpec
 
 from . import objects as o
 from .conftest import OpenRig
-from .objects import CLOSED, ESTABLISHED, FORWARDED, REPLIED, RESET, UPLINK_EGRESS, UPLINK_INGRESS
+from .objects import CLOSED, CLOSING, ESTABLISHED, FORWARDED, REPLIED, RESET, UPLINK_EGRESS, UPLINK_INGRESS
 from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
 from .story import between
 from .world import NETS, V4, Net
@@ -114,16 +114,17 @@ def test_idle_pairs_of_every_table_go_and_live_ones_stay(rig: Rig) -> None:
 
 
 def test_closed_and_reset_flows_rest_for_a_short_time_only(open_rig: OpenRig) -> None:
-    rig = open_rig(limit_tcp_established=100000, limit_closed=3, limit_reset=3)
-    closed, reset, open_ = (Client(rig, V4, TCP, port) for port in (1001, 1002, 1003))
-    for flow in (closed, reset, open_):
+    rig = open_rig(limit_tcp_established=100000, limit_closed=3, limit_reset=3, limit_closing=3)
+    closed, reset, half, open_ = (Client(rig, V4, TCP, port) for port in (1001, 1002, 1004, 1003))
+    for flow in (closed, reset, half, open_):
         flow.connect()
+    half.hears("FA", seq=501, ack=101)  # its client is gone
     closed.says("FA", seq=101, ack=501)
     closed.hears("FA", seq=501, ack=102)
     reset.hears("RA", seq=501, ack=101)
-    assert (closed.state(), reset.state(), open_.state()) == (CLOSED, RESET, ESTABLISHED)
+    assert [x.state() for x in (closed, reset, half, open_)] == [CLOSED, RESET, CLOSING, ESTABLISHED]
     start_ageing(rig)
-    wait_until(lambda: not closed.halves() and not reset.halves())
+    wait_until(lambda: not any(x.halves() for x in (closed, reset, half)))
     assert open_.halves() == 2
     assert live_flows(rig) == (1, 0)
     rig.reset()

@@ -206,13 +206,16 @@ def test_without_a_free_port_a_new_flow_is_refused_at_once(large: Rig, net: Net)
 # ---- TIME_WAIT
 
 
-@pytest.mark.parametrize("first", ["client", "backend"])
+@pytest.mark.parametrize("first", ["client", "backend", "both"])
 def test_a_port_rests_while_the_backend_may_hold_time_wait(lent: Rig, net: Net, first: str) -> None:
     client, gateway, backend = (net.client, IN_RANGE), (net.gateway, FAR), (net.far, BACKEND_PORT)
     seen = begin(lent, net, client)
     rows = [(False, "SA", 500, 101), (True, "A", 101, 501)]
-    fins = [(True, "FA", 101, 501), (False, "FA", 501, 102)]
-    rows += fins if first == "client" else [(False, "FA", 501, 101), (True, "FA", 101, 502)]
+    rows += {
+        "client": [(True, "FA", 101, 501), (False, "FA", 501, 102)],
+        "backend": [(False, "FA", 501, 101), (True, "FA", 101, 502)],
+        "both": [(True, "FA", 101, 501), (False, "FA", 501, 101), (True, "A", 102, 502), (False, "A", 502, 102)],
+    }[first]
     for is_request, flags, seq, ack in rows:
         source, destination = (client, gateway) if is_request else (backend, seen)
         frame = lent.frame(UPLINK_INGRESS, between(net, TCP, source, destination, flags, seq=seq, ack=ack))
@@ -221,7 +224,7 @@ def test_a_port_rests_while_the_backend_may_hold_time_wait(lent: Rig, net: Net, 
     assert request["state"] == CLOSED
     twin = lent.twin(net, lent.key(net, TCP, client, gateway), request)
     reply = lent.map(lent.tables(TCP, net)[0]).get(twin)
-    assert bool(reply["flags"] & FLOW_BACKEND_FIRST) == (first == "backend")
+    assert bool(reply["flags"] & FLOW_BACKEND_FIRST) == (first != "client")
     lent.age(net, TCP, 15)
     _, port = begin(lent, net, (net.neighbour, IN_RANGE))
     assert (port == IN_RANGE) == (first == "client")
