@@ -9,7 +9,8 @@
  *   - A fragment to a gateway that comes before its first is kept, and sent through the same hook again as soon as the
  *     first has passed. At the hooks of replies nothing is kept: nobody can tell whose it is.
  *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722), and so is a TCP fragment. A datagram
- *     that is complete is forgotten, so that its identification can be used again.
+ *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so that
+ *     a duplicate is not kept for the next of that number.
  * Memory is bounded: DATAGRAMS in the making, HELD fragments of HELD_OCTETS, by least recent use.
  * Must never: keep or drop a fragment that may be the node's own.
  */
@@ -25,6 +26,8 @@
 #define HELD 1024
 #define HELD_OCTETS 2048  /* of a frame: twice the usual; one that is longer is not kept */
 #define HELD_PER_DATAGRAM 8
+#define FIRST_OCTETS 16384 /* of a first fragment's frame that others wait for: more than any interface sends */
+#define COMPLETE_SECONDS 1
 #define FRAGMENT_SECONDS 30 /* as Linux' ipfrag_time */
 #define UNIT 8		    /* octets that a fragment's offset counts in */
 #define UNITS_PER_WORD 64
@@ -58,6 +61,12 @@ struct held {
 	__u8 frame[HELD_OCTETS + ETH_HLEN + 2]; /* in two parts, each of which may be HELD_OCTETS long to the verifier */
 };
 
+/* A first fragment in hand, as it was rewritten. */
+struct first {
+	__u32 length;
+	__u8 frame[FIRST_OCTETS + ETH_HLEN + 2];
+};
+
 /* What a fragment says of itself. */
 struct piece {
 	__u32 at; /* octets of the datagram before it */
@@ -66,11 +75,12 @@ struct piece {
 };
 
 PINNED_MAP(datagrams, BPF_MAP_TYPE_LRU_HASH, DATAGRAMS, struct datagram_key, struct datagram);
+PINNED_MAP(complete_datagrams, BPF_MAP_TYPE_LRU_HASH, DATAGRAMS, struct datagram_key, __u32); /* -> since when */
 PINNED_MAP(held_fragments, BPF_MAP_TYPE_LRU_HASH, HELD, struct held_key, struct held);
 PINNED_MAP(datagram_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct datagram);
 PINNED_MAP(held_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct held);
 /* Of the first fragment, while others are sent through the hook again: at an egress hook that runs in between. */
-PINNED_MAP(first_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct held);
+PINNED_MAP(first_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct first);
 
 static __always_inline int read_piece(struct __sk_buff *skb, const struct packet *p, int family,
 				      struct datagram_key *key, struct piece *piece)
@@ -159,12 +169,12 @@ static __always_inline struct datagram *new_datagram(const struct datagram_key *
 	return bpf_map_lookup_elem(&datagrams, key);
 }
 
-/* From 1 to HELD_OCTETS, as it was before, in a shape that clang leaves alone and the verifier of 6.1 follows. */
-static __always_inline __u32 bounded(__u32 length)
+/* From 1 to `most`, a power of 2, as it was before: in a shape that clang leaves alone and the verifier of 6.1 follows. */
+static __always_inline __u32 bounded(__u32 length, __u32 most)
 {
 	length--;
 	OPAQUE(length);
-	length &= HELD_OCTETS - 1;
+	length &= most - 1;
 	OPAQUE(length);
 	return length + 1;
 }
@@ -180,7 +190,7 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 		return DROP_FRAGMENT;
 	held->seen = now;
 	held->length = length;
-	if (bpf_skb_load_bytes(skb, 0, held->frame, bounded(length)))
+	if (bpf_skb_load_bytes(skb, 0, held->frame, bounded(length, HELD_OCTETS)))
 		return DROP_INTERNAL;
 	__builtin_memcpy(&key.datagram, datagram, sizeof(key.datagram));
 	for (__u32 place = 0; place < HELD_PER_DATAGRAM; place++) {
@@ -246,7 +256,10 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 		}
 	}
 	if (!datagram) {
-		int verdict = is_gateways ? hold(skb, &key, now) : FLOW_IS_ABSENT;
+		__u32 *since = bpf_map_lookup_elem(&complete_datagrams, &key);
+		int verdict = !is_gateways ? FLOW_IS_ABSENT :
+			      since && now - *since <= COMPLETE_SECONDS ? DROP_FRAGMENT :
+									  hold(skb, &key, now);
 
 		if (verdict != FLOW_GOES_ON)
 			return verdict;
@@ -263,21 +276,21 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 	p->l4_header = 0;
 	if (!piece.more)
 		datagram->length = piece.at + piece.length;
-	if (__sync_fetch_and_add(&datagram->octets, piece.length) + piece.length == datagram->length)
+	if (__sync_fetch_and_add(&datagram->octets, piece.length) + piece.length == datagram->length) {
+		bpf_map_update_elem(&complete_datagrams, &key, &now, BPF_ANY); /* before it is taken out here */
 		bpf_map_delete_elem(&datagrams, &key);
+	}
 	return FLOW_GOES_ON;
 }
 
 /* The frame of the packet becomes this one; all behind the Ethernet header is in the sum of CHECKSUM_COMPLETE. */
-static __always_inline int become(struct __sk_buff *skb, struct held *frame)
+static __always_inline int become(struct __sk_buff *skb, __u8 *frame, __u32 length, __u32 most)
 {
-	__u32 length = frame->length;
-
-	if (length <= ETH_HLEN || length > HELD_OCTETS || bpf_skb_change_tail(skb, length, 0))
+	if (length <= ETH_HLEN || length > most || bpf_skb_change_tail(skb, length, 0))
 		return -1;
-	if (bpf_skb_store_bytes(skb, 0, frame->frame, ETH_HLEN, 0))
+	if (bpf_skb_store_bytes(skb, 0, frame, ETH_HLEN, 0))
 		return -1;
-	return bpf_skb_store_bytes(skb, ETH_HLEN, frame->frame + ETH_HLEN, bounded(length - ETH_HLEN),
+	return bpf_skb_store_bytes(skb, ETH_HLEN, frame + ETH_HLEN, bounded(length - ETH_HLEN, most),
 				   BPF_F_RECOMPUTE_CSUM);
 }
 
@@ -289,12 +302,12 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	__u32 zero = 0, length = skb->len, ifindex = skb->ifindex;
-	struct held *first = bpf_map_lookup_elem(&first_scratch, &zero);
+	struct first *first = bpf_map_lookup_elem(&first_scratch, &zero);
 	__u64 direction;
 	struct held_key key = {};
 	int changed = 0;
 
-	if (!p || !first || length <= ETH_HLEN || length > HELD_OCTETS)
+	if (!p || !first || length <= ETH_HLEN || length > FIRST_OCTETS)
 		return 0;
 	direction = p->hook == HOOK_LOCAL_EGRESS ? 0 : BPF_F_INGRESS;
 	if (family == AF_INET) {
@@ -317,15 +330,16 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 			continue;
 		if (!changed) {
 			first->length = length;
-			if (bpf_skb_load_bytes(skb, 0, first->frame, bounded(length)))
+			if (bpf_skb_load_bytes(skb, 0, first->frame, bounded(length, FIRST_OCTETS)))
 				return 0;
 			changed = 1;
 		}
-		fresh = now_seconds() - held->seen <= FRAGMENT_SECONDS && !become(skb, held);
+		fresh = now_seconds() - held->seen <= FRAGMENT_SECONDS &&
+			!become(skb, held->frame, held->length, HELD_OCTETS);
 		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh)
 			bpf_clone_redirect(skb, ifindex, direction);
 	}
-	return changed ? become(skb, first) : 0;
+	return changed ? become(skb, first->frame, first->length, FIRST_OCTETS) : 0;
 }
 
 #endif /* PENSTOCK_FRAGMENT_H */

@@ -33,6 +33,7 @@ _SIZES = {
     "listener_counts": 1,
     "backend_counts": 1,
     "datagrams": _FEW,
+    "complete_datagrams": _FEW,
     "held_fragments": _FEW,
 }
 _REDIRECT = 7  # linux/pkt_cls.h: TC_ACT_REDIRECT
@@ -101,7 +102,7 @@ class Instance:
         self.close()
 
     def _prepare(self, seen: Iterable[Tuple]) -> None:
-        for name in (*FLOWS, "datagrams", "held_fragments"):
+        for name in (*FLOWS, "datagrams", "complete_datagrams", "held_fragments"):
             table = self._object.map(name)
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         for flow in seen:

@@ -246,7 +246,7 @@ class Rig:
         for name in TURNSTILES:
             while self.map(name).pop() is not None:
                 pass
-        for name in ("datagrams", "held_fragments"):
+        for name in ("datagrams", "complete_datagrams", "held_fragments"):
             table = self.map(name)
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         usage = self.map("flow_usage")

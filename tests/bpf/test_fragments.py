@@ -197,6 +197,36 @@ def test_a_number_is_used_again_when_the_datagram_is_complete(rig: Rig, net: Net
             assert run(rig, UPLINK_INGRESS, sent, FORWARDED) == due
 
 
+def test_a_duplicate_of_a_complete_datagram_is_not_kept(rig: Rig, net: Net) -> None:
+    """It would be put into the next one of that number. (That one may come at once, in order.)"""
+    far, near, pod = ends(net)
+    whole = datagram(rig, UPLINK_INGRESS, net, far, near)
+    for sent in cut(whole):
+        run(rig, UPLINK_INGRESS, sent, FORWARDED)
+    for sent in cut(whole)[1:]:
+        dropped(rig, UPLINK_INGRESS, sent, FRAGMENT)
+    assert rig.entries("held_fragments") == 0
+    for sent, due in zip(cut(whole), cut(translated(whole, far, pod)), strict=True):
+        assert run(rig, UPLINK_INGRESS, sent, FORWARDED) == due
+    table = rig.map("complete_datagrams")
+    for key, since in list(table.items()):
+        table.set(key, since - 2)
+    assert run(rig, UPLINK_INGRESS, cut(whole)[1], HELD)
+
+
+@pytest.mark.parametrize("octets", [2000, 3500])
+def test_those_that_are_kept_are_sent_behind_a_first_of_any_length(open_rig: OpenRig, net: Net, octets: int) -> None:
+    """The test run's own frame may be no longer than a page."""
+    rig = open_rig()
+    far, near, pod = ends(net)
+    whole = datagram(rig, UPLINK_INGRESS, net, far, near, octets=octets + 400)
+    first, later = cut(whole, size=octets - octets % 8 - 64)[:2]
+    assert rig.run(UPLINK_INGRESS, later).verdict == HELD
+    due = cut(translated(whole, far, pod), size=octets - octets % 8 - 64)[0]
+    assert run(rig, UPLINK_INGRESS, first, FORWARDED) == due
+    assert rig.entries("held_fragments") == 0
+
+
 def test_two_datagrams_at_once_are_told_apart(rig: Rig, net: Net) -> None:
     far, near, pod = ends(net)
     wholes = [datagram(rig, UPLINK_INGRESS, net, far, near, octets=x) for x in (3000, 3100)]
