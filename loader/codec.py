@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from loader.btf_types import Array, BtfType, Enum, Int, Pointer, Struct, is_opaque, is_padding, resolved, size_of
 from loader.errors import LayoutError
-from loader.layout import Field, fields_of
+from loader.layout import fields_of
 
 Value: TypeAlias = Any
 """int, bytes, list or dict: see the rules above."""
@@ -27,10 +27,11 @@ _LETTERS = {1: "b", 2: "h", 4: "i", 8: "q"}
 class Codec:
     """Packs and unpacks values of one type.
 
-    `size`: octets. `fields`: the layout, flat. `zero`: a value of all zeros.
+    `size`: octets. `fields`: the layout, flat. `zero`: a value of all zeros. `types`, `type_id`: where the type is
+    described; no types for octets.
     """
 
-    __slots__ = ("_build", "_layout", "_pack", "_strided", "fields", "name", "size")
+    __slots__ = ("_build", "_layout", "_pack", "_strided", "fields", "name", "size", "type_id", "types")
 
     def __init__(
         self,
@@ -38,10 +39,14 @@ class Codec:
         layout: str,
         build: Callable[[Sequence[Any]], Value],
         pack: Callable[[Value], tuple[Any, ...]],
-        fields: tuple[Field, ...],
+        *,
+        types: Sequence[BtfType] = (),
+        type_id: int = 0,
     ) -> None:
         self.name = name
-        self.fields = fields
+        self.fields = fields_of(types, type_id) if types else ()
+        self.types = types
+        self.type_id = type_id
         self._layout = struct.Struct(layout)
         self._build = build
         self._pack = pack
@@ -77,7 +82,7 @@ class Codec:
 
 def octets_codec(size: int) -> Codec:
     """For keys and values without BTF: bytes of that length."""
-    return Codec(f"octets[{size}]", f"={size}s", lambda x: x[0], lambda x: (_octets(x, size),), ())
+    return Codec(f"octets[{size}]", f"={size}s", lambda x: x[0], lambda x: (_octets(x, size),))
 
 
 def compile_codec(types: Sequence[BtfType], type_id: int) -> Codec:
@@ -98,7 +103,7 @@ def compile_codec(types: Sequence[BtfType], type_id: int) -> Codec:
     )
     scope: dict[str, Any] = {"octets": _octets, "items": _items, "record": _record, **source.constants}
     exec(compile(code, f"<codec of {name}>", "exec"), scope)  # names in it are C identifiers, quoted
-    return Codec(name, "=" + "".join(source.formats), scope["build"], scope["pack"], fields_of(types, type_id))
+    return Codec(name, "=" + "".join(source.formats), scope["build"], scope["pack"], types=types, type_id=type_id)
 
 
 class _Source:
