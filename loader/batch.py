@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loader.errors import ENOTSUPP, from_errno
 from loader.libbpf import checked, ffi, lib, scratch
+
+Buffer: TypeAlias = bytes | NDArray[np.uint8]
+"""Octets, one behind the other."""
 
 _CHUNK_OCTETS = 1 << 20
 _NONE_OF_IT = frozenset({errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP})
@@ -55,18 +61,36 @@ def lookup(
 
 def update(fd: int, keys: Sequence[bytes], values: Sequence[bytes]) -> tuple[int, int]:
     """Stores entries in order. (number stored, errno that stopped it or 0)."""
-    count = ffi.new("uint32_t *", len(keys))
+    return update_joined(fd, b"".join(keys), b"".join(values), len(keys))
+
+
+def update_joined(fd: int, keys: Buffer, values: Buffer, entries: int) -> tuple[int, int]:
+    """`update` of keys that stand one behind the other, and values."""
+    count = ffi.new("uint32_t *", entries)
     opts = ffi.new("struct batch_opts *", {"sz": ffi.sizeof("struct batch_opts")})
-    result = lib().bpf_map_update_batch(fd, b"".join(keys), b"".join(values), count, opts)
+    first_key, first_value = ffi.from_buffer("char[]", keys), ffi.from_buffer("char[]", values)
+    result = lib().bpf_map_update_batch(fd, first_key, first_value, count, opts)
     if result == 0:
-        return len(keys), 0
+        return entries, 0
     if -result not in _NONE_OF_IT:
         return int(count[0]), -result
-    for i, (key, value) in enumerate(zip(keys, values, strict=True)):
-        result = lib().bpf_map_update_elem(fd, key, value, 0)
+    key_size, width = len(first_key) // entries, len(first_value) // entries
+    for i in range(entries):
+        result = lib().bpf_map_update_elem(fd, first_key + i * key_size, first_value + i * width, 0)
         if result:
             return i, -result
-    return len(keys), 0
+    return entries, 0
+
+
+def push(fd: int, values: Buffer, size: int) -> tuple[int, int]:
+    """Puts values of that size at the tail of a queue, in order. (number put, errno that stopped it or 0)."""
+    first = ffi.from_buffer("char[]", values)
+    put, update_elem = len(first) // size, lib().bpf_map_update_elem
+    for i in range(put):
+        result = update_elem(fd, ffi.NULL, first + i * size, 0)
+        if result:
+            return i, -result
+    return put, 0
 
 
 def delete(fd: int, keys: Sequence[bytes]) -> tuple[int, int]:

@@ -18,9 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from loader import batch
 from loader.btf import kernel_btf
 from loader.codec import Codec, Value, octets_codec
+from loader.convert import Octets
 from loader.errors import EntryExists, LoaderError, MapFull, from_errno
 from loader.libbpf import ffi, info, lib, pinned_fd, scratch
 
@@ -71,7 +74,7 @@ class Map:
         )
         self._per_cpu = self.type in _PER_CPU
         self._stride = -(-self.value.size // 8) * 8 if self._per_cpu else self.value.size
-        self._width = self._stride * possible_cpus() if self._per_cpu else self._stride
+        self._width = self._stride * self.values_per_key
         self._owned = False
 
     @classmethod
@@ -100,6 +103,11 @@ class Map:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def values_per_key(self) -> int:
+        """One, or one for each CPU."""
+        return possible_cpus() if self._per_cpu else 1
 
     @property
     def memory_bytes(self) -> int:
@@ -171,6 +179,28 @@ class Map:
         for keys, values in self._chunks():
             for i in range(len(keys) // size):
                 yield bytes(keys[i * size : (i + 1) * size]), bytes(values[i * width : (i + 1) * width])
+
+    def chunks(self) -> Iterator[tuple[Octets, Octets]]:
+        """All entries, many at a time: rows of keys and rows of values, those of a per-CPU map one for each CPU, padded
+        to eight octets. Valid until the next are asked for."""
+        for keys, values in self._chunks():
+            rows = np.frombuffer(values, np.uint8).reshape(-1, self._stride)
+            yield np.frombuffer(keys, np.uint8).reshape(-1, self.key.size), rows
+
+    def set_chunk(self, keys: Octets, values: Octets) -> None:
+        """Stores rows as `chunks` gives them. MapFull tells how many were stored before there was no more room."""
+        if len(keys):
+            written, number = batch.update_joined(
+                self.fd, np.ascontiguousarray(keys), np.ascontiguousarray(values), len(keys)
+            )
+            if number:
+                self._check(-number, written)
+
+    def push_chunk(self, values: Octets) -> None:
+        """Puts rows at the tail of a queue, in order. MapFull tells how many were put before there was no more room."""
+        written, number = batch.push(self.fd, np.ascontiguousarray(values), self.value.size)
+        if number:
+            self._check(-number, written)
 
     def set_many(self, items: Iterable[tuple[Value, Value]]) -> None:
         """Stores all, in order. MapFull tells how many were stored before there was no more room."""
