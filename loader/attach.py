@@ -13,7 +13,7 @@ from loader.features import probe
 from loader.hook import Attachment, Direction, Mechanism
 from loader.program import Program
 
-__all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach"]
+__all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach", "inherit"]
 
 
 def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) -> Attachment:
@@ -26,8 +26,13 @@ def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) 
 
 
 def attachments(pin_dir: Path) -> tuple[Attachment, ...]:
-    """Everything of ours that is attached: links pinned under `pin_dir`, filters in this network namespace."""
-    return (*tcx.attachments(pin_dir), *clsact.attachments())
+    """Everything of ours that is attached: links pinned under `pin_dir`, its filters in this network namespace."""
+    return (*tcx.attachments(pin_dir), *clsact.attachments(pin_dir))
+
+
+def inherit(pin_dir: Path, predecessor: Path) -> None:
+    """Have `pin_dir`, a new set of pins, undo in the end what the set before it did. Before it attaches anything."""
+    clsact.inherit(pin_dir, predecessor)
 
 
 def detach(attachment: Attachment, pin_dir: Path) -> None:

@@ -2,16 +2,18 @@
 
 Rules: our filter has a priority and a handle of its own and a name that begins with ours. One that is there under all
 three is replaced in place, by one netlink message. Somebody else's filter under our priority and handle is left alone:
-HookTaken. One program per interface and direction. A qdisc that we made is remembered by a directory qdiscs/<ifindex>
-among the pins (bpffs holds no files), and is removed with our last filter if nobody else's filter is on it.
+HookTaken. One program per interface, direction and set: sets v1, v2 .. of pins take two handles in turn, so that two
+of them can be on a hook while one follows the other. A qdisc that we made is remembered by a directory
+qdiscs/<ifindex> among the pins (bpffs holds no files), and is removed with our last filter if nobody else's is on it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from loader.program import Program
 
 PRIORITY = 47  # lower ones are asked first
 HANDLE = 0x50454E53
+OTHER_HANDLE = HANDLE + 1  # of sets with an even number
 OWNER = "penstock:"
 _ETH_P_ALL = 3
 _PARENT = {Direction.INGRESS: 0xFFFFFFF2, Direction.EGRESS: 0xFFFFFFF3}
@@ -38,25 +41,26 @@ def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) 
     bpffs.make_directory(marks)
     with _netlink(f"attaching {program.name} to the {direction.value} of interface {ifindex}") as netlink:
         _require_qdisc(netlink, ifindex, marks / str(ifindex))
-        _require_no_stranger(netlink, ifindex, direction)
+        _require_no_stranger(netlink, ifindex, direction, _handle(pin_dir))
         netlink.tc(
             "replace-filter",
             "bpf",
             fd=program.fd,
             name=OWNER + program.name,
             direct_action=True,
-            **_place(ifindex, direction),
+            **_place(ifindex, direction, _handle(pin_dir)),
         )
     return Attachment(program.name, ifindex, direction, Mechanism.CLSACT, program.id)
 
 
-def attachments() -> Iterator[Attachment]:
-    """Our filters on all interfaces of this network namespace."""
+def attachments(pin_dir: Path) -> Iterator[Attachment]:
+    """Our filters on all interfaces of this network namespace: those of the set, or of any if the folder is none."""
+    handles = {_handle(pin_dir)} if _number(pin_dir) else {HANDLE, OTHER_HANDLE}
     with _netlink("listing filters") as netlink:
         indexes = [x["index"] for x in netlink.get_qdiscs() if x.get("kind") == "clsact"]
         for ifindex in indexes:
             for direction in Direction:
-                for found in _ours(netlink, ifindex, direction):
+                for found in _ours(netlink, ifindex, direction, handles):
                     name = _option(found, "TCA_BPF_NAME").removeprefix(OWNER)
                     yield Attachment(name, ifindex, direction, Mechanism.CLSACT, _program_id(found))
 
@@ -67,19 +71,37 @@ def detach(attachment: Attachment, pin_dir: Path) -> None:
     with _netlink(f"detaching {attachment.program} from interface {ifindex}") as netlink:
         if not _clsact(netlink, ifindex):
             return
-        for _ in _ours(netlink, ifindex, attachment.direction):
-            netlink.tc("del-filter", "bpf", **_place(ifindex, attachment.direction))
+        for found in _ours(netlink, ifindex, attachment.direction, {HANDLE, OTHER_HANDLE}):
+            if _program_id(found) == attachment.program_id:
+                netlink.tc("del-filter", "bpf", **_place(ifindex, attachment.direction, found["handle"]))
         in_use = any(_filters(netlink, ifindex, x) for x in Direction)
         if mark.is_dir() and not in_use:
             netlink.tc("del", "clsact", index=ifindex)
             mark.rmdir()
 
 
-def _place(ifindex: int, direction: Direction) -> dict[str, int]:
+def inherit(pin_dir: Path, predecessor: Path) -> None:
+    """Remember as made by us, in a new set of pins, the qdiscs that the set before it made."""
+    there = predecessor / "qdiscs"
+    for mark in sorted(there.iterdir()) if there.is_dir() else ():
+        bpffs.make_directory(pin_dir / "qdiscs" / mark.name)
+
+
+def _number(pin_dir: Path) -> int:
+    """Of a set, 0 if the folder is no set's."""
+    found = re.search(r"v([0-9]+)$", pin_dir.name)
+    return int(found[1]) if found else 0
+
+
+def _handle(pin_dir: Path) -> int:
+    return OTHER_HANDLE if _number(pin_dir) % 2 == 0 else HANDLE
+
+
+def _place(ifindex: int, direction: Direction, handle: int) -> dict[str, int]:
     return {
         "index": ifindex,
         "parent": _PARENT[direction],
-        "handle": HANDLE,
+        "handle": handle,
         "prio": PRIORITY,
         "protocol": _ETH_P_ALL,
     }
@@ -101,23 +123,23 @@ def _clsact(netlink: IPRoute, ifindex: int) -> bool:
     return any(x.get("kind") == "clsact" for x in netlink.get_qdiscs(ifindex))
 
 
-def _require_no_stranger(netlink: IPRoute, ifindex: int, direction: Direction) -> None:
+def _require_no_stranger(netlink: IPRoute, ifindex: int, direction: Direction, handle: int) -> None:
     for found in _filters(netlink, ifindex, direction):
         if found["info"] >> 16 != PRIORITY:
             continue
         kind, name = found.get("kind"), _option(found, "TCA_BPF_NAME")
-        if kind != "bpf" or (found["handle"] == HANDLE and not name.startswith(OWNER)):
+        if kind != "bpf" or (found["handle"] == handle and not name.startswith(OWNER)):
             raise HookTaken(
-                f"interface {ifindex}, {direction.value}: priority {PRIORITY}, handle {HANDLE:#x} "
+                f"interface {ifindex}, {direction.value}: priority {PRIORITY}, handle {handle:#x} "
                 f"is taken by the filter {name or kind}"
             )
 
 
-def _ours(netlink: IPRoute, ifindex: int, direction: Direction) -> list[Any]:
+def _ours(netlink: IPRoute, ifindex: int, direction: Direction, handles: Collection[int]) -> list[Any]:
     return [
         x
         for x in _filters(netlink, ifindex, direction)
-        if x["handle"] == HANDLE and x["info"] >> 16 == PRIORITY and _option(x, "TCA_BPF_NAME").startswith(OWNER)
+        if x["handle"] in handles and x["info"] >> 16 == PRIORITY and _option(x, "TCA_BPF_NAME").startswith(OWNER)
     ]
 
 

@@ -4,17 +4,19 @@ Decides: the order of a load - bpffs there, file open, settings written, pins co
 Rules: a map whose name begins with a dot is the object's own (.rodata, .bss); every other one is pinned under its name,
 or found there and used, so two objects loaded with one pin directory share their maps, and an agent that starts again
 finds its own. An object that is loaded beside another uses those of its maps that it names, and has the rest to itself:
-nothing of it is pinned. A program array is the programs' own too, and not even we hold it open: the kernel empties it
-when nobody does any more, and so whoever puts a program there takes it along when he goes, however he goes. A load that
-fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
+nothing of it is pinned. One that is to take the place of what is pinned elsewhere has those maps that fit in common
+with it, and the others new; `compare` tells beforehand. A program array is the programs' own too, and not even we hold
+it open: the kernel empties it when nobody does any more, and so whoever puts a program there takes it along when he
+goes, however he goes. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
 Must never: attach; remove a pin.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -22,7 +24,7 @@ from typing import Any, Self, TypeAlias
 from loader import bpffs, rodata
 from loader.btf import Btf, raw_data
 from loader.codec import Codec, octets_codec
-from loader.errors import LoaderError, UnknownName
+from loader.errors import Incompatible, LoaderError, UnknownName
 from loader.libbpf import checked, ffi, lib, messages, name_of, pinned_fd
 from loader.maps import Map, MapType
 from loader.pins import MapShape, require_compatible
@@ -52,6 +54,33 @@ class Object:
         """
         bpffs.make_directory(pin_dir)
         return _opened(spec, lambda image, shape, name: _pin_or_reuse(image, shape, pin_dir / name))
+
+    @classmethod
+    def load_after(cls, spec: ObjectSpec, pin_dir: Path, predecessor: Path, anew: Collection[str] = ()) -> Object:
+        """As `load`; what is not pinned under `pin_dir` yet is taken from under `predecessor`, and pinned here too, if
+        it is there, fits and is not one of `anew`."""
+        bpffs.make_directory(pin_dir)
+
+        def inherit(image: Any, shape: MapShape, name: str) -> None:
+            if not (pin_dir / name).exists() and name not in anew:
+                with contextlib.suppress(Incompatible):
+                    _reuse_pinned(image, shape, predecessor / name)
+            _pin_or_reuse(image, shape, pin_dir / name)
+
+        return _opened(spec, inherit)
+
+    @staticmethod
+    def compare(spec: ObjectSpec, pin_dir: Path) -> Mapping[str, Incompatible | None]:
+        """Every map that `load` would pin, and what is wrong with the one that is pinned under its name, if any is.
+
+        Nothing reaches the kernel. LoaderError, UnknownName as `load`.
+        """
+        handle = _open(spec.path)
+        try:
+            _, images, shapes = _settled(handle, spec)
+            return {name: _misfit(shapes[name], pin_dir / name) for name in images}
+        finally:
+            lib().bpf_object__close(handle)
 
     @classmethod
     def load_beside(cls, spec: ObjectSpec, pin_dir: Path, borrowed: Collection[str], program: str) -> Object:
@@ -115,24 +144,28 @@ def _opened(spec: ObjectSpec, settle: _Settle, only: str | None = None) -> Objec
         raise
 
 
-def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
+def _settled(handle: Any, spec: ObjectSpec) -> tuple[Btf, Mapping[str, Any], Mapping[str, MapShape]]:
+    """With its settings written: the types, libbpf's image and the shape of each map that is shared."""
     btf = Btf(raw_data(lib().bpf_object__btf(handle)))
     images = {name_of(lib().bpf_map__name(x)): x for x in _maps(handle)}
     rodata.write(next((x for n, x in images.items() if n.endswith(rodata.SECTION)), None), btf, spec.rodata)
-    arrays = [x for x in images.values() if lib().bpf_map__type(x) == MapType.PROG_ARRAY]
-    shared = {n: x for n, x in images.items() if x not in arrays and not lib().bpf_map__is_internal(x)}
+    shared = {n: x for n, x in images.items() if not _is_array(x) and not lib().bpf_map__is_internal(x)}
     for name, entries in spec.max_entries.items():
         if name not in shared:
             raise UnknownName(f"no map {name} in {spec.path}")
         checked(lib().bpf_map__set_max_entries(shared[name], entries), f"sizing map {name}")
-    shapes = {name: _shape(image, btf) for name, image in shared.items()}
+    return btf, shared, {name: _shape(image, btf) for name, image in shared.items()}
+
+
+def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
+    btf, shared, shapes = _settled(handle, spec)
     for name, image in shared.items():
         settle(image, shapes[name], name)
     with messages() as said:
         result = lib().bpf_object__load(handle)
     if result < 0:
         raise load_error(-result, spec.path, said)
-    for image in arrays:
+    for image in filter(_is_array, _maps(handle)):
         _let_go(lib().bpf_map__fd(image))
     maps = {n: Map(lib().bpf_map__fd(x), n, shapes[n].key, shapes[n].value) for n, x in shared.items()}
     programs = {}
@@ -140,6 +173,11 @@ def _load(handle: Any, spec: ObjectSpec, settle: _Settle) -> Object:
         name = name_of(lib().bpf_program__name(x))
         programs[name] = Program(lib().bpf_program__fd(x), name)
     return Object(handle, btf, maps, programs)
+
+
+def _is_array(image: Any) -> bool:
+    """Of programs."""
+    return bool(lib().bpf_map__type(image) == MapType.PROG_ARRAY)
 
 
 def _let_go(fd: int) -> None:
@@ -152,14 +190,33 @@ def _let_go(fd: int) -> None:
 
 
 def _pin_or_reuse(image: Any, wanted: MapShape, path: Path) -> None:
+    if not _reuse_pinned(image, wanted, path):
+        checked(lib().bpf_map__set_pin_path(image, os.fsencode(path)), f"pinning {path}")
+
+
+def _reuse_pinned(image: Any, wanted: MapShape, path: Path) -> bool:
+    """False if nothing is pinned there."""
     fd = pinned_fd(path, "map")
     if fd is None:
-        checked(lib().bpf_map__set_pin_path(image, os.fsencode(path)), f"pinning {path}")
-        return
+        return False
     try:
         _reuse(image, wanted, Map(fd, path.name))
     finally:
         os.close(fd)
+    return True
+
+
+def _misfit(wanted: MapShape, path: Path) -> Incompatible | None:
+    fd = pinned_fd(path, "map")
+    if fd is None:
+        return None
+    try:
+        require_compatible(Map(fd, path.name), wanted)
+    except Incompatible as error:
+        return error
+    finally:
+        os.close(fd)
+    return None
 
 
 def _borrow(image: Any, wanted: MapShape, path: Path) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
-from loader.btf import kernel_btf
+from loader.btf import Btf, kernel_btf
 from loader.codec import octets_codec
 from loader.errors import LoaderError
 from loader.libbpf import checked, ffi, info, lib, name_of
@@ -49,6 +49,15 @@ def tag(program_id: int) -> bytes:
     """The kernel's digest of a program's instructions, eight octets: the same for two that were built from the same."""
     with _open(lib().bpf_prog_get_fd_by_id(program_id), f"opening program {program_id}") as program:
         return bytes(info("prog_info", program).tag)
+
+
+def types(program_id: int) -> Btf:
+    """The types that a program was built with. LoaderError if it came without."""
+    with _open(lib().bpf_prog_get_fd_by_id(program_id), f"opening program {program_id}") as program:
+        number = int(info("prog_info", program).btf_id)
+    if not number:
+        raise LoaderError(f"program {program_id} has no BTF")
+    return kernel_btf(number)
 
 
 def _numbers(image: bytes, btf_id: int) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ Must never: take anything out of the old map.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from loader.maps import Map, MapType
 ByKey: Final = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.LPM_TRIE})
 ByIndex: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 
-Place: TypeAlias = Callable[[Octets, Octets], Octets]
-"""Keys and converted values of a chunk -> the keys under which they stand in the new map."""
-
 
 def can_carry(old: Map, new: Map) -> bool:
     """Whether there is a way from one to the other."""
@@ -31,17 +28,17 @@ def can_carry(old: Map, new: Map) -> bool:
     return kinds <= ByKey or (old.type == new.type and kinds <= ByIndex)
 
 
-def carry_over(old: Map, new: Map, *, place: Place | None = None, after_each: Callable[[], object] = int) -> int:
-    """Put all that `old` holds into `new`; how many entries. `after_each` is called after each thousand or so.
+def carry_over(old: Map, new: Map, after_each: Callable[[], object] = int) -> int:
+    """Put all that `old` holds into `new`; how many entries. `after_each` is called after some thousand each.
 
-    `place`: for arrays whose index has a meaning of its own. Incompatible (a type, a value, the size), naming what.
+    Incompatible (a type, a value, the size), naming what.
     """
     if not can_carry(old, new):
         raise Incompatible(new.name, "type", _kind(old), _kind(new))
     carried = 0
     for old_keys, old_values in old.chunks():
         values = _widened(converted(_narrowed(old, old_values), old.value, new.value, new.name, "value"), new)
-        keys = place(old_keys, values) if place else converted(old_keys, old.key, new.key, new.name, "key")
+        keys = converted(old_keys, old.key, new.key, new.name, "key")
         carried += len(keys)
         if new.type in ByIndex:
             new.set_chunk(*_within(old, new, keys, values))

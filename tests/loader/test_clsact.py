@@ -65,3 +65,19 @@ def test_an_ingress_qdisc_of_somebody_else_is_left_alone(sample: Object, netlink
     netlink.tc("add", "ingress", index=LOOPBACK)
     with pytest.raises(HookTaken, match="ingress qdisc"):
         clsact.attach(sample.program("count_first"), LOOPBACK, INGRESS, pin_dir)
+
+
+def test_two_sets_are_on_one_hook_until_one_of_them_goes(sample: Object, netlink: IPRoute, pin_dir: Path) -> None:
+    first, second = (pin_dir.with_name(x) for x in ("v1", "v2"))
+    old = clsact.attach(sample.program("count_first"), LOOPBACK, INGRESS, first)
+    clsact.inherit(second, first)
+    new = clsact.attach(sample.program("count_second"), LOOPBACK, INGRESS, second)
+    assert (attachments(first), attachments(second)) == ((old,), (new,))
+    assert send(2) == 2
+    both = counted(sample)
+    assert both[0] == both[1] > 0
+    detach(old, first)
+    assert (attachments(first), attachments(second)) == ((), (new,))
+    assert set(attachments(first.parent)) == {new}
+    detach(new, second)
+    assert "clsact" not in {x.get("kind") for x in netlink.get_qdiscs(LOOPBACK)}

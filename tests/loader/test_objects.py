@@ -180,6 +180,30 @@ def test_unknown_names_are_named(sample: Object) -> None:
         sample.map("nobody")
 
 
+def test_what_would_not_fit_is_told_before_anything_is_loaded(pin_dir: Path) -> None:
+    Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir).close()
+    (pin_dir / "counts").unlink()
+    before = map_ids(pin_dir)
+    told = Object.compare(ObjectSpec(compiled(SAMPLE, "GROWN"), max_entries={"pairs": 9}), pin_dir)
+    assert {name: x.field for name, x in told.items() if x} == {"table": "value.extra", "pairs": "max_entries"}
+    assert {name for name, x in told.items() if not x} == {"counts", "waiting", "devices", "events"}
+    assert map_ids(pin_dir) == before
+
+
+def test_a_successor_has_what_fits_in_common_and_the_rest_new(pin_dir: Path) -> None:
+    after = pin_dir.with_name("v2")
+    for _ in range(2):  # the second time it is there already
+        with (
+            Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir) as first,
+            Object.load_after(ObjectSpec(compiled(SAMPLE, "GROWN")), after, pin_dir, ("pairs",)) as second,
+        ):
+            common = {name for name in first.maps if first.map(name).id == second.map(name).id}
+            assert common == {"counts", "waiting", "devices", "events"}
+            second.program("count_first").test_run(FRAME)
+            assert map_ids(after) == {name: x.id for name, x in second.maps.items()}
+    assert "extra" in second.map("table").value.zero
+
+
 def test_closing_gives_every_fd_back(pin_dir: Path) -> None:
     Object.load(ObjectSpec(compiled(SAMPLE)), pin_dir).close()  # what is opened once and kept is open now
     before = os.listdir("/proc/self/fd")

@@ -106,17 +106,6 @@ def test_counters_go_by_their_cpu_and_what_is_behind_the_end_is_left(two: Two) -
     assert dict(new.items()) == {0: list(range(CPUS))}
 
 
-def test_an_index_may_have_a_meaning_of_its_own(two: Two) -> None:
-    two.old.map("counts").set(0, [7] * CPUS)
-    new = two.new(counts=5).map("counts")
-    carry_over(
-        two.old.map("counts"),
-        new,
-        place=lambda keys, values: (keys.view(np.uint32) + 3).view(np.uint8),
-    )
-    assert new.get(3) == [7] * CPUS
-
-
 def test_a_queue_cannot_be_carried_over(two: Two) -> None:
     with pytest.raises(Incompatible, match="waiting: type is QUEUE, wanted QUEUE"):
         carry_over(two.old.map("waiting"), two.new(waiting=9).map("waiting"))
