@@ -46,7 +46,7 @@ class Delivery(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSizes:
-    """Room in the kernel's tables, fixed when they are first made. Flows are per address family."""
+    """Room in the kernel's tables. Flows are per address family."""
 
     tcp_flows: int = 131_072
     half_open: int = 16_384

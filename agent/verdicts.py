@@ -34,6 +34,7 @@ MEANING: Final[Mapping[str, str]] = MappingProxyType(
         "DROP_FLOW_COLLISION": "It is dropped: no reply tuple is free for a new flow, and no answer could be sent.",
         "DROP_NO_FLOW": "It is dropped: it belongs to no flow, can begin none, and is not worth an answer.",
         "DROP_MARTIAN": "It is dropped: its source is a gateway's address, which nobody can have.",
+        "DROP_MOVING": "It is dropped: an upgrade carries the flows over and none begins; its sender tries again.",
         "DROP_INTERNAL": "It is dropped: a helper of the kernel failed. That is a defect.",
     }
 )

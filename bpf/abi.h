@@ -10,17 +10,16 @@
  *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
  *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
  *   - Padding is explicit and zero: keys are hashed byte by byte.
- * Must never: change a pinned struct without a new PENSTOCK_LAYOUT; hold a pointer, a bit field or a function.
+ *   - An upgrade carries over what the tables hold by the names of members and enumerators: those may be added, moved,
+ *     widened, renumbered and dropped. So a name keeps its meaning; what means something else gets another name.
+ * Must never: renumber an enum whose values stand in a narrower integer (flow_state, flow_flag, gateway_flag) or are ids
+ * (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a pointer,
+ * a bit field or a function.
  */
 #ifndef PENSTOCK_ABI_H
 #define PENSTOCK_ABI_H
 
 #include <linux/types.h>
-
-/* Pins live under /sys/fs/bpf/penstock/v<PENSTOCK_LAYOUT>/. */
-enum layout {
-	PENSTOCK_LAYOUT = 1,
-};
 
 enum limits {
 	/* Slots of one pool: prime (Maglev needs it), and a constant, since changing it remaps nearly everything. */
@@ -68,8 +67,9 @@ enum verdict {
 	DROP_FLOW_COLLISION = 20, /* as REFUSED_COLLISION, but nothing could be answered */
 	DROP_NO_FLOW = 21,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
 	DROP_MARTIAN = 22,	  /* would begin a flow, but its source is a gateway address */
-	DROP_INTERNAL = 23,	  /* a kernel helper failed */
-	VERDICT_COUNT = 24,
+	DROP_MOVING = 23,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
+	DROP_INTERNAL = 24,	  /* a kernel helper failed */
+	VERDICT_COUNT = 25,
 };
 
 enum delivery {
@@ -78,6 +78,15 @@ enum delivery {
 };
 
 /* ---- What the agent writes -------------------------------------------------------------------------------------- */
+
+/*
+ * in_force: one element, shared by all sets. A set is what is pinned in one folder v<N>: tables, and the programs that
+ * were loaded with N and use them. While one set takes the other's place both are hooked, and this says which one acts.
+ */
+struct in_force {
+	__u32 set;	    /* N */
+	__u32 moving_until; /* seconds since boot; before that no flow begins, ends or is promoted: they are being read */
+};
 
 struct address {
 	__u8 octets[16];

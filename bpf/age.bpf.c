@@ -7,9 +7,11 @@
  * Rules: a slice is bounded, and a turnstile goes round within TURN_TICKS ticks; TCP flows are looked at at least every
  * RECHECK seconds, since a FIN shortens their limit; UDP's table evicts by use and a look-up counts as use, so UDP
  * flows are looked at only when they may have expired.
+ *   - Of two sets (in_force.h) that which is in force is swept, and neither while flows move from one to the other.
  * The timer's map is pinned: it lives as long as the pin, whatever becomes of this program's own file or the agent.
  */
 #include "flow.h"
+#include "in_force.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -94,10 +96,13 @@ TURNSTILE(turn_udp6, ageing_udp6, ageing6, v6, TABLE_UDP, AF_INET6)
 
 static int sweep(void *map, __u32 *index, struct ageing *ageing)
 {
-	struct slice slice = {.now = now_seconds(), .tick = ++ageing->tick};
+	struct slice slice = {.now = now_seconds()};
 	__u32 tcp = tcp_flows_max / TURN_TICKS + 1, udp = udp_flows_max / TURN_TICKS + 1;
 	struct flow_usage *usage;
 
+	if (!is_in_force() || flows_are_moving())
+		goto again;
+	slice.tick = ++ageing->tick;
 	bpf_loop(tcp, turn_tcp4, &slice, 0);
 	bpf_loop(tcp, turn_tcp6, &slice, 0);
 	bpf_loop(udp, turn_udp4, &slice, 0);
@@ -108,6 +113,7 @@ static int sweep(void *map, __u32 *index, struct ageing *ageing)
 		usage->expired += slice.expired;
 		usage->last_sweep = bpf_ktime_get_ns();
 	}
+again:
 	bpf_timer_start(&ageing->timer, TICK_NSEC, 0);
 	return 0;
 }

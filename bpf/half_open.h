@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_HALF_OPEN_H
 #define PENSTOCK_HALF_OPEN_H
 
+#include "in_force.h"
 #include "translate.h"
 
 /* The handshake is complete: the pair moves to the table that is never evicted. */
@@ -44,9 +45,11 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	return 0;
 }
 
+#define HANDSHAKE_WAITS (-1)
+
 /*
- * Moves the state of the packet's half-open flow on; returns whether there is one. Its entry may be in the
- * established table after that (known_flow finds it).
+ * Moves the state of the packet's half-open flow on; returns whether there is one, or HANDSHAKE_WAITS. Its entry may be
+ * in the established table after that (known_flow finds it).
  */
 VERIFIED_ONCE int half_open_step(int family)
 {
@@ -63,6 +66,8 @@ VERIFIED_ONCE int half_open_step(int family)
 		return 0;
 	if (!belongs_at(p->hook, f))
 		return 0;
+	if (flows_are_moving())
+		return HANDSHAKE_WAITS;
 	generation = f->generation;
 	twin = live_twin(TABLE_HALF_OPEN, family, &p->tuple, f, &scratch->twin);
 	if (!twin) {

@@ -21,6 +21,7 @@
 	} NAME SEC(".maps")
 
 /* The agent writes, the programs read. */
+PINNED_MAP(in_force, BPF_MAP_TYPE_ARRAY, 1, __u32, struct in_force);
 PINNED_MAP(interfaces, BPF_MAP_TYPE_HASH, 1024, __u32, struct interface);
 PINNED_MAP(snat_sources, BPF_MAP_TYPE_HASH, 1024, struct snat_key, struct address);
 PINNED_MAP(gateways, BPF_MAP_TYPE_HASH, 4096, struct address, struct gateway);

@@ -10,6 +10,8 @@
 
 #include "abi.h"
 
+/* Which set this program is of (in_force.h). */
+const volatile __u32 set_number = 0;
 const volatile __u32 delivery = DELIVERY_STACK;
 /* Interface index of penstock0: clients on the node come through it, and what SNAT hands to the stack enters there. */
 const volatile __u32 local_ifindex = 0;
@@ -42,13 +44,12 @@ const volatile __u32 hash_seed = 0x70656e73;
 
 /* Never read by a program: clang leaves an enum out of BTF that no variable has, and the agent reads these there. */
 const volatile struct {
-	enum layout layout;
 	enum limits limits;
 	enum backend_id backend_id;
 	enum gateway_flag gateway_flag;
 	enum flow_state flow_state;
 	enum flow_flag flow_flag;
 	enum delivery delivery;
-} vocabulary = {.layout = PENSTOCK_LAYOUT};
+} vocabulary = {};
 
 #endif /* PENSTOCK_SETTINGS_H */

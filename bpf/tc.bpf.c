@@ -11,14 +11,16 @@
  *                                                         a listener?  no: refuse
  *                                                         choose a backend, begin a flow, translate
  *
- * Rules: every packet is counted once, in end(), under its hook; whatever is not ours passes untouched, and so does what
- * was sent to all or to a group (RFC 1122 sections 3.2.2, 4.2.3.10), but for a neighbour's question. A program ends
- * with TC_ACT_UNSPEC (the next program sees the packet), a redirect, or TC_ACT_SHOT for our own drops.
+ * Rules: every packet is counted once, in end(), under its hook, by the set of programs that is in force (in_force.h);
+ * whatever is not ours passes untouched, and so does what was sent to all or to a group (RFC 1122 sections 3.2.2,
+ * 4.2.3.10), but for a neighbour's question. A program ends with TC_ACT_UNSPEC (the next program sees the packet), a
+ * redirect, or TC_ACT_SHOT for our own drops.
  */
 #include <linux/if_packet.h>
 
 #include "half_open.h"
 #include "icmp.h"
+#include "in_force.h"
 #include "neighbour.h"
 #include "ping.h"
 #include "trace.h"
@@ -41,6 +43,8 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 {
 	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
 		return DROP_NO_FLOW;
+	if (flows_are_moving())
+		return DROP_MOVING;
 	p->listener_id = listener->listener_id;
 	p->backend_id = choose(family, &p->tuple, listener->pool_id);
 	if (p->backend_id == BACKEND_NONE)
@@ -160,9 +164,14 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	if (p->fragment == FRAGMENT_LATER) /* its first began no flow, or the flow is gone */
 		return !takes_requests || p->node_address ? VERDICT_NOT_OURS : DROP_FRAGMENT;
 	f = 0;
-	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple) &&
-	    half_open_step(family))
-		f = known_flow(family, p->protocol, &p->tuple);
+	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple)) {
+		int known = half_open_step(family);
+
+		if (known == HANDSHAKE_WAITS)
+			return DROP_MOVING;
+		if (known)
+			f = known_flow(family, p->protocol, &p->tuple);
+	}
 	if (!f && !takes_requests) { /* a reply whose flow another CPU promoted between our two look-ups, or not ours */
 		if (p->protocol == IPPROTO_TCP)
 			f = flow_lookup(TABLE_TCP, family, &p->tuple);
@@ -207,7 +216,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 	int action = TC_ACT_UNSPEC;
 	struct packet *p = this_cpu_packet();
 
-	if (!p)
+	if (!p || !is_in_force())
 		return TC_ACT_UNSPEC;
 	p->hook = hook;
 	p->fragment = FRAGMENT_NONE;

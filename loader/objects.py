@@ -7,7 +7,7 @@ finds its own. An object that is loaded beside another uses those of its maps th
 nothing of it is pinned. One that is to take the place of what is pinned elsewhere has those maps that fit in common
 with it, and the others new; `compare` tells beforehand. A program array is the programs' own too, and not even we hold
 it open: the kernel empties it when nobody does any more, and so whoever puts a program there takes it along when he
-goes, however he goes. A load that fails leaves no pin behind that it made. Closing gives the fds back and unpins nothing.
+goes, however he goes. A load that fails leaves no pin behind that it made. Closing gives the fds back, unpins nothing.
 Must never: attach; remove a pin.
 """
 

@@ -77,7 +77,7 @@ def sizes_and_limits(command: _F) -> _F:
             type=int,
             default=size.default,
             show_default=True,
-            help=f"Room for so many {_ROOM[size.name]}; fixed when the tables are first made.",
+            help=f"Room for so many {_ROOM[size.name]}.",
         )(command)
     return command
 

@@ -14,11 +14,12 @@ from agent.dataplane.errors import (
     NotInstalled,
     PinsOfAnother,
     SlotTaken,
+    TablesOfAnother,
 )
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], type[CliError]], ...] = (
     ((NodeUnfit,), Unfit),
-    ((AlreadyRunning, PinsOfAnother, HookOfAnother, SlotTaken), Busy),
+    ((AlreadyRunning, PinsOfAnother, TablesOfAnother, HookOfAnother, SlotTaken), Busy),
     ((NotInstalled,), NotThere),
     ((DataplaneError, OSError), Failed),
 )

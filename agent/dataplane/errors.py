@@ -48,7 +48,11 @@ class KernelRefused(DataplaneError):
 
 
 class PinsOfAnother(DataplaneError):
-    """What is pinned was made by another layout, or with other sizes, than this agent's."""
+    """What is pinned cannot be carried over into this agent's tables."""
+
+
+class TablesOfAnother(DataplaneError):
+    """The tables in force are another version's, and lack what this one would read there."""
 
 
 class NotInstalled(DataplaneError):
@@ -60,8 +64,7 @@ class TableFull(DataplaneError):
 
     def __init__(self, table: str, wanted: int, room: int, setting: str) -> None:
         super().__init__(
-            f"table {table} has room for {room}, {wanted} are wanted; raise {setting} "
-            "(it takes effect after `penstock down`, which ends all flows)"
+            f"table {table} has room for {room}, {wanted} are wanted; raise {setting} and start the agent again"
         )
         self.table = table
         self.wanted = wanted

@@ -15,17 +15,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from agent.dataplane.errors import TablesOfAnother
 from agent.dataplane.met import MetFlow, find, halves
 from agent.dataplane.tables import FLOWS, PROGRAMS, Tables
 from agent.packet import Tuple
+from loader.errors import Incompatible
+from loader.layout import difference
 from loader.maps import possible_cpus
 from loader.objects import Object
 from loader.running import tag
 from loader.spec import ObjectSpec
 
-BORROWED = ("interfaces", "snat_sources", "symmetric", "route_mtus", "gateways", "listeners", "pools", "backends")
+BORROWED = (
+    "in_force",
+    "interfaces",
+    "snat_sources",
+    "symmetric",
+    "route_mtus",
+    "gateways",
+    "listeners",
+    "pools",
+    "backends",
+)
 """Tables that the programs only read."""
 
+_OF_ANOTHER = "table {} is of another version of Penstock: ask that version's `penstock explain`"
 _FEW = 1024  # an LRU keeps some entries for each CPU; what a run writes fits all the same
 _SIZES = {
     **dict.fromkeys(FLOWS, _FEW),
@@ -67,7 +81,15 @@ class Instance:
         """`settings`: constants of the programs; those that this object file does not know are left out."""
         known = tables.btf.section(".rodata")
         spec = ObjectSpec(object_dir / PROGRAMS, {x: y for x, y in settings.items() if x in known}, _SIZES)
-        return cls(tables, Object.load_beside(spec, tables.pins, BORROWED, program), program)
+        try:
+            loaded = Object.load_beside(spec, tables.pins, BORROWED, program)
+        except Incompatible as error:
+            raise TablesOfAnother(_OF_ANOTHER.format(error.map)) from error
+        for name in FLOWS:
+            if difference(tables.flows[name].value.fields, loaded.map(name).value.fields):
+                loaded.close()
+                raise TablesOfAnother(_OF_ANOTHER.format(name))
+        return cls(tables, loaded, program)
 
     def run(self, frame: bytes, ifindex: int, seen: Iterable[Tuple]) -> Run:
         """The frame at that interface. Of the live flows there are those of the tuples `seen`, and of earlier runs

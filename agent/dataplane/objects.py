@@ -1,23 +1,32 @@
-"""Loading the programs, and adopting what is pinned.
+"""Loading the programs, and taking over what is pinned.
 
 Decides: which setting becomes which constant of the programs (bpf/settings.h) and which size of which table
-(bpf/maps.h); and what an operator is told when the pins are not ours to use. Rules: tables of this layout and these
-sizes are adopted with everything in them; anything else pinned stops the start, for two layouts hooked at once would
-both answer, and a table made anew would end its flows. Must never: unpin anything.
+(bpf/maps.h); and whether the tables that are in force go on or have successors. Rules: if every one of them fits, and
+none is missing or too many, the set goes on with these programs, which replace the old ones in place; else a new set
+takes its place, with what the tables hold (succession.py). What cannot be carried over stops the start and is named,
+and all stays as it was; `penstock down` is the way out. Must never: unpin what is in force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.dataplane.errors import DataplaneError, PinsOfAnother
-from agent.dataplane.tables import AGEING, PROGRAMS, layout_of, pins_of
+from agent.dataplane.sets import IN_FORCE, discard, folders, in_force, number_of, put_in_force, tables_in
+from agent.dataplane.succession import TIMERS, Lapsed, Succession, hook_where_hooked
+from agent.dataplane.tables import AGEING, FLOWS, PROGRAMS
 from agent.settings import Settings, TableSizes
+from loader.attach import attachments
 from loader.btf import Btf
+from loader.btf_types import Enum
 from loader.errors import Incompatible
+from loader.maps import Map
 from loader.objects import Object
 from loader.spec import ObjectSpec
+
+log = logging.getLogger(__name__)
 
 # Tables whose size an operator sets: the setting to name when the pinned size is another.
 _SETTING_OF = {
@@ -34,24 +43,38 @@ _SETTING_OF = {
     "ageing_tcp": "tcp_flows and half_open",
     "ageing_udp": "udp_flows and half_open",
 }
-_REMEDY = "`penstock down` removes it, and ends all flows"
+_REMEDY = "or else `penstock down` removes what is there, and ends all flows"
+_NARROW = ("flow_state", "flow_flag", "gateway_flag", "backend_id")
+"""Enums whose numbers stand in the tables without BTF saying so (bpf/abi.h)."""
+_ATTEMPTS = 3  # to carry flows over, on a node that stops us for seconds
 
 
 def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
-    """The hooked programs and the ageing ones, their tables pinned or adopted.
+    """The hooked programs and the ageing ones, in force, with their tables.
 
-    Raises PinsOfAnother, or LoaderError when the kernel refuses.
+    Raises PinsOfAnother, or LoaderError when the kernel refuses; then what was in force is.
     """
     btf = Btf.from_object_file(settings.object_dir / PROGRAMS)
-    pins = pins_of(settings.pin_dir, layout_of(btf))
-    _refuse_other_layouts(settings.pin_dir, pins)
-    constants, sizes = rodata(settings, local_ifindex, btf), max_entries(settings.tables)
-    programs = _load(ObjectSpec(settings.object_dir / PROGRAMS, constants, sizes), pins)
+    sizes = max_entries(settings.tables)
+
+    def specs(number: int) -> tuple[ObjectSpec, ObjectSpec]:
+        constants = {**rodata(settings, local_ifindex, btf), "set_number": number}
+        programs, ageing = (ObjectSpec(settings.object_dir / x, constants, sizes) for x in (PROGRAMS, AGEING))
+        return programs, ageing
+
     try:
-        return programs, _load(ObjectSpec(settings.object_dir / AGEING, constants, sizes), pins)
-    except BaseException:
-        programs.close()
-        raise
+        current = _clear_leftovers(settings.pin_dir)
+        if current is None:
+            return _first(specs(1), settings.pin_dir / "v1")
+        _require_same_numbers(current, btf)
+        differs = _differences(specs(number_of(current)), current)
+        if not differs:
+            return _in_place(specs(number_of(current)), current)
+        log.info("the tables in %s have successors: %s", current, "; ".join(differs))
+        number = number_of(current) + 1
+        return _successor(specs(number), current, settings.pin_dir / f"v{number}")
+    except Incompatible as error:
+        raise PinsOfAnother(_explain(error)) from error
 
 
 def start_ageing(ageing: Object) -> None:
@@ -106,24 +129,109 @@ def max_entries(sizes: TableSizes) -> Mapping[str, int]:
     }
 
 
-def _load(spec: ObjectSpec, pins: Path) -> Object:
+def _clear_leftovers(pin_dir: Path) -> Path | None:
+    """The set in force; what is left of others has gone. PinsOfAnother if a set is hooked that knows no others."""
+    current = in_force(pin_dir)
+    for folder in folders(pin_dir):
+        if current is None and not (folder / IN_FORCE).exists() and attachments(folder):
+            raise PinsOfAnother(f"{folder} is of a version of Penstock that none can follow: run that one; {_REMEDY}")
+        if folder != current:
+            discard(folder)
+    return current
+
+
+def _differences(specs: Sequence[ObjectSpec], current: Path) -> Sequence[str]:
+    """Why the set cannot go on as it is: one for each table that does not fit, is not there, or is nobody's."""
+    told = {name: x for spec in specs for name, x in Object.compare(spec, current).items()}
+    if told.get(IN_FORCE) is not None:
+        raise PinsOfAnother(f"{current} is of a version of Penstock that none can follow: run that one; {_REMEDY}")
+    there = tables_in(current)
+    return [
+        *(str(x).removeprefix("pinned map ") for x in told.values() if x is not None),
+        *(f"{name} is new" for name in sorted(told.keys() - there)),
+        *(f"{name} is not used any more" for name in sorted(there - told.keys())),
+    ]
+
+
+def _require_same_numbers(current: Path, btf: Btf) -> None:
+    with Map.open_pinned(current / FLOWS[0]) as flows:
+        pinned = flows.value.types
+    for found in pinned:
+        if isinstance(found, Enum) and found.name in _NARROW:
+            wanted = btf.enum(found.name).__members__
+            for name in found.values.keys() & wanted.keys():
+                if found.values[name] != wanted[name]:
+                    raise PinsOfAnother(
+                        f"{name} is {found.values[name]} in the tables in {current}, and {int(wanted[name])} to this "
+                        f"version, which cannot be carried over: run the version that made them; {_REMEDY}"
+                    )
+
+
+def _first(specs: Sequence[ObjectSpec], folder: Path) -> tuple[Object, Object]:
+    loaded = _both(lambda spec: Object.load(spec, folder), specs)
+    put_in_force(folder)
+    return loaded
+
+
+def _in_place(specs: Sequence[ObjectSpec], current: Path) -> tuple[Object, Object]:
+    """The programs are replaced one hook after the other: both versions mean the same by the same tables."""
+    programs, ageing = _both(lambda spec: Object.load(spec, current), specs)
     try:
-        return Object.load(spec, pins)
-    except Incompatible as error:
-        raise PinsOfAnother(_explain(error, pins)) from error
+        hook_where_hooked(programs.programs, current, current)
+    except BaseException:
+        programs.close()
+        ageing.close()
+        raise
+    return programs, ageing
 
 
-def _refuse_other_layouts(pin_dir: Path, ours: Path) -> None:
-    for path in sorted(pin_dir.glob("v*")):
-        if path != ours:
-            raise PinsOfAnother(
-                f"{path} is pinned by a version of Penstock with another layout (this one has {ours.name}): run that "
-                f"version; or else {_REMEDY}"
-            )
+def _successor(specs: Sequence[ObjectSpec], current: Path, folder: Path) -> tuple[Object, Object]:
+    attempt = 1
+    while True:
+        try:
+            return _succeeded(specs, current, folder)
+        except Lapsed:
+            discard(folder)
+            if attempt == _ATTEMPTS:
+                raise DataplaneError(
+                    f"this process was stopped for seconds while flows were carried over, {attempt} times in a row"
+                ) from None
+            attempt += 1
+        except BaseException:
+            if in_force(folder.parent) != folder:
+                discard(folder)
+            raise
 
 
-def _explain(error: Incompatible, pins: Path) -> str:
-    found = f"{pins / error.map} is pinned with {error.field} {error.pinned}, this agent wants {error.wanted}"
+def _succeeded(specs: Sequence[ObjectSpec], current: Path, folder: Path) -> tuple[Object, Object]:
+    programs, ageing = _both(lambda spec: Object.load_after(spec, folder, current, TIMERS), specs)
+    try:
+        maps = {**ageing.maps, **programs.maps}
+        succession = Succession(current, folder, maps, programs.programs, ageing.btf)
+        succession.carry_out(lambda: start_ageing(ageing))
+    except BaseException:
+        programs.close()
+        ageing.close()
+        raise
+    return programs, ageing
+
+
+def _both(load_one: Callable[[ObjectSpec], Object], specs: Sequence[ObjectSpec]) -> tuple[Object, Object]:
+    programs = load_one(specs[0])
+    try:
+        return programs, load_one(specs[1])
+    except BaseException:
+        programs.close()
+        raise
+
+
+def _explain(error: Incompatible) -> str:
     if error.field == "max_entries" and error.map.rstrip("46") in _SETTING_OF:
-        return f"{found}: set {_SETTING_OF[error.map.rstrip('46')]} as it was; or else {_REMEDY}"
-    return f"{found}: run the version of Penstock that made it; or else {_REMEDY}"
+        return (
+            f"table {error.map} has max_entries {error.pinned}; this agent wants {error.wanted}: make "
+            f"{_SETTING_OF[error.map.rstrip('46')]} as large as what it holds; {_REMEDY}"
+        )
+    return (
+        f"table {error.map} cannot be carried over: {error.field} is {error.pinned}, this agent wants {error.wanted}: "
+        f"run the version of Penstock that made it; {_REMEDY}"
+    )

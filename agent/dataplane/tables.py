@@ -1,8 +1,9 @@
-"""The pinned tables of one layout, opened.
+"""The pinned tables of the set in force, opened.
 
-Decides: which tables there are (their names are those of bpf/maps.h, and of `bpftool map`), where they are pinned, and
-what the words in them are: enums come from the BTF of the programs' own object file. Rules: opening reads nothing and
-changes nothing; closing leaves every table as it is.
+Decides: which tables there are (their names are those of bpf/maps.h, and of `bpftool map`), and what the words in them
+are: enums come from the BTF of the programs that are hooked, for the object file may be another version's by now; only
+where nothing is hooked is it asked. Whoever reads needs the fields that its own version knows: if one is not there, it
+is told so. Rules: opening changes nothing; closing leaves every table as it is.
 """
 
 from __future__ import annotations
@@ -12,26 +13,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from agent.dataplane.errors import NotInstalled
+from agent.dataplane.errors import NotInstalled, TablesOfAnother
+from agent.dataplane.sets import in_force
+from loader.attach import attachments
 from loader.btf import Btf
 from loader.maps import Map
+from loader.running import types
 
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
 
 _WRITTEN = ("interfaces", "snat_sources", "symmetric", "route_mtus", "gateways", "listeners", "pools", "backends")
 _COUNTED = ("verdicts", "listener_counts", "backend_counts", "flow_usage")
+_STRUCT_OF = {
+    "interfaces": "interface",
+    "listeners": "listener",
+    "backends": "backend",
+    "gateways": "gateway",
+    "verdicts": "verdict_count",
+    "listener_counts": "listener_count",
+    "backend_counts": "backend_count",
+    "flow_usage": "flow_usage",
+    "tcp_flows4": "flow",
+}
+"""Table -> the struct of its values."""
+
 FLOWS = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
-
-
-def layout_of(btf: Btf) -> int:
-    """PENSTOCK_LAYOUT of the object file."""
-    return int(btf.enum("layout")["PENSTOCK_LAYOUT"])
-
-
-def pins_of(pin_dir: Path, layout: int) -> Path:
-    """Where the tables and hooks of a layout are pinned."""
-    return pin_dir / f"v{layout}"
 
 
 class Tables:
@@ -61,11 +68,10 @@ class Tables:
 
     @classmethod
     def open(cls, pin_dir: Path, object_dir: Path) -> Tables:
-        """Open what is pinned. Raises NotInstalled when nothing is, LoaderError when the kernel refuses."""
-        btf = Btf.from_object_file(object_dir / PROGRAMS)
-        pins = pins_of(pin_dir, layout_of(btf))
-        if not (pins / _WRITTEN[0]).exists():
-            raise NotInstalled(f"nothing is pinned in {pins}: no agent has run on this node since it booted")
+        """Open what is in force. Raises NotInstalled when nothing is, TablesOfAnother, LoaderError (kernel)."""
+        pins = in_force(pin_dir)
+        if pins is None:
+            raise NotInstalled(f"nothing is pinned in {pin_dir}: no agent has run on this node since it booted")
         if missing := [x for x in (*_WRITTEN, *_COUNTED, *FLOWS) if not (pins / x).exists()]:
             raise NotInstalled(f"{pins} lacks {missing[0]}: an agent is starting, or died while it did; start it again")
         with contextlib.ExitStack() as stack:
@@ -74,7 +80,9 @@ class Tables:
                 for path in sorted(pins.iterdir())
                 if path.is_file()
             }
-            return cls(pins, btf, opened, stack.pop_all())
+            of_file = Btf.from_object_file(object_dir / PROGRAMS)
+            _require_known_fields(opened, of_file)
+            return cls(pins, _vocabulary(pins) or of_file, opened, stack.pop_all())
 
     def names(self, enum: str) -> tuple[str, ...]:
         """Names of an enum's members by their number; the member that counts the others is left out."""
@@ -94,3 +102,18 @@ class Tables:
 
     def __iter__(self) -> Iterator[Map]:
         return iter(self.all.values())
+
+
+def _vocabulary(pins: Path) -> Btf | None:
+    """The types of a program that is hooked."""
+    return next((types(x.program_id) for x in attachments(pins) if x.alive), None)
+
+
+def _require_known_fields(opened: Mapping[str, Map], known: Btf) -> None:
+    for name, struct in _STRUCT_OF.items():
+        there = {x.path for x in opened[name].value.fields}
+        if missing := [x.path for x in known.struct(struct).fields if x.path not in there]:
+            raise TablesOfAnother(
+                f"table {name} is of another version of Penstock, and has no {missing[0]}: use the commands of the "
+                "version that runs on this node, or start an agent of this one, which takes over"
+            )

@@ -23,9 +23,9 @@ from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import recall
 from agent.dataplane.multicast import reconcile_memberships
 from agent.dataplane.network import entered, own
+from agent.dataplane.sets import folders, unhook, unpin
 from agent.run_dir import clear
 from agent.running import last_holder
-from loader.attach import Mechanism, attachments, detach
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,15 @@ def _down(pin_dir: Path, run_dir: Path, *, is_here: bool) -> Removed:
     lock = AgentLock.take(run_dir, pin_dir)
     routes, interface = 0, False
     try:
-        layouts = sorted(pin_dir.glob("v*"))
-        hooks = sum(_unhook(x, is_here) for x in layouts or (pin_dir,))
+        sets = folders(pin_dir)
+        # Filters of a clsact qdisc are found without pins, here only; links by their pins, from anywhere.
+        hooks = sum(unhook(x, links_only=not is_here) for x in (*sets, pin_dir))
         if is_here:
             with IPRoute(strict_check=True) as netlink:
                 routes = remove_gateway_routes(netlink)
                 reconcile_memberships((), (), recall(run_dir).memberships)
                 interface = own_interface.remove(netlink)
-        pins = sum(_remove_tree(x) for x in layouts)
+        pins = sum(unpin(x) for x in sets)
         clear(run_dir)
     finally:
         lock.discard()
@@ -83,21 +84,3 @@ def _remove_if_empty(folder: Path) -> None:
     except OSError as error:  # what somebody else put there stays
         if error.errno != errno.ENOTEMPTY:
             raise
-
-
-def _unhook(pins: Path, is_here: bool) -> int:
-    """Filters of a clsact qdisc are found without pins, here only; links by their pins, from anywhere."""
-    found = [x for x in attachments(pins) if is_here or x.mechanism is Mechanism.TCX]
-    for hook in found:
-        detach(hook, pins)
-    return len(found)
-
-
-def _remove_tree(path: Path) -> int:
-    """A folder of pins, its folders of links and marks included; how many pins there were."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-        return 1
-    pins = sum(map(_remove_tree, sorted(path.iterdir())))
-    path.rmdir()
-    return pins

@@ -249,6 +249,7 @@ class Rig:
         for name in ("datagrams", "complete_datagrams", "held_fragments"):
             table = self.map(name)
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
+        self.map("in_force").set(0, {"set": 0, "moving_until": 0})
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())

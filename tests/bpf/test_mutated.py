@@ -227,7 +227,7 @@ def test_every_verdict_is_allowed_and_every_checksum_right(open_rig: OpenRig, ne
     assert not missed, f"the packets are too tame: none became {missed}"
 
 
-# By settings (rates, room), by a mark, by a size, by a defect, or by ports that are all taken.
+# By settings (rates, room), by an upgrade, by a mark, by a size, by a defect, or by ports that are all taken.
 _NOT_REACHED = {
     "VERDICT_COUNT",
     "VERDICT_REDIRECTED",
@@ -237,5 +237,6 @@ _NOT_REACHED = {
     "DROP_FLOW_COLLISION",
     "DROP_RATE_LIMITED",
     "DROP_TABLE_FULL",
+    "DROP_MOVING",
     "DROP_INTERNAL",
 }

@@ -99,14 +99,15 @@ def test_a_second_agent_with_folders_of_its_own(machine: Node) -> None:
     assert line.startswith("error: another agent runs in this network namespace")
 
 
-def test_pins_of_other_sizes(machine: Node) -> None:
+def test_the_tables_of_somebody_who_knows_no_successors(machine: Node) -> None:
     machine.write("web.yaml", *WEB)
     agent = machine.start()
     machine.until(lambda x: x["ready"])
     agent.process.kill()
     agent.process.wait()
-    (line,) = run(machine, "--tcp-flows", "2048", code=5)
-    assert "as it was; or else `penstock down`" in line
+    machine.command("rm", "/run/bpf/penstock/v1/in_force")
+    (line,) = run(machine, code=5)
+    assert "run that one; or else `penstock down`" in line
 
 
 def test_object_files_that_are_not_there(machine: Node) -> None:

@@ -16,7 +16,7 @@ import pytest
 from agent.compile.image import BackendName, BackendState, ListenerKey, ListenerName, Names, Touched
 from agent.dataplane import Dataplane, View
 from agent.dataplane.dataplane import ReadBack
-from agent.dataplane.errors import AlreadyRunning, NodeUnfit, NotInstalled, PinsOfAnother, TableFull
+from agent.dataplane.errors import AlreadyRunning, KernelRefused, NodeUnfit, NotInstalled, TableFull
 from agent.dataplane.guards import Refusals
 from agent.run_dir import MEMORY
 from agent.settings import Settings
@@ -160,10 +160,9 @@ def test_a_node_that_is_unfit_is_left_as_it_is(node, settings: Settings) -> None
     assert not settings.run_dir.exists()
 
 
-def test_a_load_that_fails_leaves_no_interface_behind(node, settings: Settings) -> None:
-    (settings.pin_dir / "v2").mkdir(parents=True)
-    with pytest.raises(PinsOfAnother):
-        Dataplane.open(settings)
+def test_a_load_that_fails_leaves_no_interface_behind(node, settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(KernelRefused, match=str(tmp_path)):
+        Dataplane.open(replace(settings, object_dir=tmp_path))
     assert "penstock0" not in node.links()
 
 

@@ -12,6 +12,7 @@ from agent.dataplane.errors import PinsOfAnother
 from agent.dataplane.objects import load, max_entries, start_ageing
 from agent.dataplane.tables import PROGRAMS, Tables
 from agent.settings import Delivery, Settings, TableSizes
+from loader.maps import Map, possible_cpus
 from loader.objects import Object
 from loader.spec import ObjectSpec
 
@@ -54,44 +55,106 @@ def test_a_second_load_adopts_what_the_tables_hold(settings: Settings) -> None:
             tables.gateways.set({"octets": bytes(range(16))}, {"flags": 1})
 
 
+def flow(number: int, *, seen: int, reply: bool = False) -> tuple[dict[str, object], dict[str, object]]:
+    """Key and value of a half, as far as they matter here."""
+    key = {"saddr": bytes(4), "daddr": bytes(4), "sport": number, "dport": 80, "protocol": 17, "zone": 0}
+    return key, {"generation": number, "flags": int(reply), "state": 9, "packets": 7, "seen": seen}
+
+
+def now() -> int:
+    return int(time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
+def fill(settings: Settings, halves: int, *, seen: int) -> None:
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        table = tables.flows["udp_flows4"]
+        made = (flow(1 + x, seen=seen, reply=x % 2 == 0) for x in range(halves))
+        table.set_many((key, {**table.value.zero, **value}) for key, value in made)
+        tables.gateways.set({"octets": bytes(range(16))}, {"flags": 1})
+        tables.verdicts.set(3, [{"hook": 0, "verdict": 3, "packets": 5, "bytes": 6}] * possible_cpus())
+
+
+def held(settings: Settings) -> dict[str, object]:
+    """What `fill` made, as it is in the tables in force."""
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        halves = sorted((k["sport"], v["generation"], v["packets"]) for k, v in tables.flows["udp_flows4"].items())
+        return {"halves": halves, "gateways": dict_of(tables.gateways), "verdict": tables.verdicts.get(3)}
+
+
+def dict_of(table: Map) -> list[object]:
+    return list(table.items())
+
+
+def load_and_close(settings: Settings) -> None:
+    for loaded in load(settings, 1):
+        loaded.close()
+
+
+def larger(settings: Settings, **sizes: int) -> Settings:
+    return replace(settings, tables=replace(settings.tables, **sizes))
+
+
+def folders_of(settings: Settings) -> list[str]:
+    return sorted(x.name for x in settings.pin_dir.iterdir())
+
+
 @pytest.mark.parametrize(
-    ("sizes", "said"),
-    [
-        ({"tcp_flows": 2048}, ["v1/tcp_flows4", "max_entries 4096", "wants 6144", "set tcp_flows and half_open"]),
-        ({"udp_flows": 2048}, ["v1/udp_flows4", "max_entries 2048", "wants 4096", "set udp_flows"]),
-        ({"max_listeners": 9}, ["v1/listeners", "max_entries 8", "wants 9", "set max_listeners"]),
-    ],
+    "sizes",
+    [{"udp_flows": 2048}, {"tcp_flows": 4096}, {"half_open": 2048}, {"max_gateways": 9}, {"max_pools": 9}],
+    ids=str,
 )
-def test_tables_of_another_size_are_named_with_their_setting(
-    settings: Settings, sizes: dict[str, int], said: list[str]
-) -> None:
-    for programs in load(settings, 1):
-        programs.close()
-    before = pins(settings)
-    with pytest.raises(PinsOfAnother) as caught:
-        load(replace(settings, tables=replace(settings.tables, **sizes)), 1)
-    assert all(x in str(caught.value) for x in [*said, "penstock down"]), str(caught.value)
-    assert pins(settings) == before
+def test_tables_of_another_size_take_over_what_there_is(settings: Settings, sizes: dict[str, int]) -> None:
+    load_and_close(settings)
+    fill(settings, 500, seen=now())
+    before = held(settings)
+    load_and_close(larger(settings, **sizes))
+    assert held(settings) == before
+    assert folders_of(settings) == ["v2"]
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        wait_for_a_sweep(tables)
+    load_and_close(settings)  # and back: they are small enough
+    assert held(settings) == before
+    assert folders_of(settings) == ["v3"]
 
 
-def test_a_table_of_another_layout_is_named_with_its_field(settings: Settings) -> None:
-    for programs in load(settings, 1):
-        programs.close()
-    place = settings.pin_dir / "v1"
-    (place / "listeners").unlink()
-    (place / "gateways").rename(place / "listeners")
+def test_every_flow_is_put_where_ageing_finds_it(settings: Settings) -> None:
+    load_and_close(settings)
+    fill(settings, 500, seen=0)
+    programs, ageing = load(larger(settings, udp_flows=2048), 1)
+    with programs, ageing, Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        deadline = time.monotonic() + 30  # none has had a packet for as long as the machine runs: all requests go
+        while any(not x["flags"] & 1 for _, x in tables.flows["udp_flows4"].items()):
+            assert time.monotonic() < deadline, "ageing does not know the flows"
+            time.sleep(0.05)
+
+
+def test_a_table_that_is_too_small_is_named_with_both_figures_and_its_setting(settings: Settings) -> None:
+    load_and_close(larger(settings, udp_flows=4096))
+    fill(settings, 3000, seen=now())
+    before = held(settings)
     with pytest.raises(PinsOfAnother) as caught:
         load(settings, 1)
-    assert "v1/listeners is pinned with key" in str(caught.value)
-    assert "run the version of Penstock that made it" in str(caught.value)
-    assert (place / "listeners").exists()
+    for words in ("table udp_flows4", "8192 and holds 3000 entries", "wants 2048", "make udp_flows", "penstock down"):
+        assert words in str(caught.value)
+    assert held(settings) == before
+    assert folders_of(settings) == ["v1"]
 
 
-def test_another_layout_beside_ours_stops_the_start(settings: Settings) -> None:
-    (settings.pin_dir / "v2").mkdir(parents=True)
-    with pytest.raises(PinsOfAnother, match=r"v2 is pinned by a version of Penstock with another layout"):
-        load(settings, 1)
-    assert [x.name for x in settings.pin_dir.iterdir()] == ["v2"]
+def test_what_somebody_left_who_died_is_removed(settings: Settings) -> None:
+    (settings.pin_dir / "v1").mkdir(parents=True)  # died at his very first start
+    load_and_close(settings)
+    fill(settings, 10, seen=now())
+    before = held(settings)
+    with Object.load_after(
+        ObjectSpec(settings.object_dir / PROGRAMS, {"set_number": 2}), settings.pin_dir / "v2", settings.pin_dir / "v1"
+    ):
+        pass  # died before it was in force
+    load_and_close(settings)
+    assert (held(settings), folders_of(settings)) == (before, ["v1"])
+    load_and_close(larger(settings, udp_flows=2048))
+    (settings.pin_dir / "v1" / "links").mkdir(parents=True)  # died while he took the old one apart
+    load_and_close(larger(settings, udp_flows=2048))
+    assert (held(settings), folders_of(settings)) == (before, ["v2"])
 
 
 def test_ageing_goes_on_without_anybody(settings: Settings) -> None:
