@@ -76,7 +76,7 @@ class Ended:
 class Tracer:
     """Owns the tables' fds, the tracer and the arrays that it is in: a context manager."""
 
-    def __init__(self, tables: Tables, bpf: Any, owned: contextlib.ExitStack) -> None:
+    def __init__(self, tables: Tables, bpf: Any) -> None:
         self._tables = tables
         self._bpf = bpf
         self._program = Program(bpf.load_func("tracer", bpf.SCHED_CLS).fd, "tracer")
@@ -84,7 +84,7 @@ class Tracer:
         self._arrays: dict[int, Map] = {}
         self._came: list[bytes] = []
         self._look_at = 0.0
-        self._owned = owned
+        self._owned = contextlib.ExitStack()
 
     @classmethod
     @translated()
@@ -102,7 +102,7 @@ class Tracer:
             bpf = _compiled(make, tables, wanted, rate)
             owned.callback(bpf.cleanup)
             try:
-                tracer = cls(tables, bpf, owned)
+                tracer = cls(tables, bpf)
             except Exception as error:  # bcc's own, of no type
                 raise KernelRefused(f"bcc cannot load the tracer: {error}") from error
             owned.callback(tracer._leave)

@@ -23,25 +23,26 @@ STRANGER = Tuple(UDP, ip_address("192.0.2.1"), 1000, ip_address("192.0.2.2"), 20
 
 @pytest.fixture
 def hooked():
-    """A program of a gateway without listeners, on an interface of its own: (program, ifindex)."""
+    """A program of a gateway without listeners, on an interface of its own: (program, ifindex, MAC)."""
     name = "vmsmoke1"
     subprocess.check_call(["ip", "link", "add", name, "up", "type", "dummy"])
-    index = int(Path(f"/sys/class/net/{name}/ifindex").read_text())
+    about = Path(f"/sys/class/net/{name}")
+    index, mac = int((about / "ifindex").read_text()), (about / "address").read_text().strip()
     with Object.load(ObjectSpec(OBJECTS / "tc.bpf.o", {}, {}), PINS / "v1") as loaded:
         program = loaded.program("uplink_ingress")
         attachment = attach(program, index, Direction.INGRESS, PINS / "v1")
-        yield program, index
+        yield program, index, bytes.fromhex(mac.replace(":", ""))
         detach(attachment, PINS / "v1")
     subprocess.check_call(["ip", "link", "del", name])
 
 
 @pytest.mark.parametrize(("port", "seen"), [(2000, 1), (2001, 0)])
 def test_a_packet_is_traced(hooked, port, seen):
-    program, index = hooked
+    program, index, mac = hooked
     context = bytearray(192)
     struct.pack_into("=I", context, 40, index)  # struct __sk_buff: ifindex
     with Tracer.open(PINS, OBJECTS, TraceFilter(port=port), 1000) as tracer:
-        program.test_run(framed(made(STRANGER, 0, 0, 0), bytes(6)), ctx=bytes(context))
+        program.test_run(framed(made(STRANGER, 0, 0, 0), mac), ctx=bytes(context))
         ended = tracer.poll(1.0)
         assert [(x.verdict, x.hook, x.ifindex, x.tuple) for x in ended] == [
             ("VERDICT_NOT_OURS", "HOOK_UPLINK_INGRESS", index, STRANGER)
