@@ -22,6 +22,7 @@
 #include "icmp.h"
 #include "in_force.h"
 #include "neighbour.h"
+#include "own_socket.h"
 #include "ping.h"
 #include "trace.h"
 
@@ -74,6 +75,9 @@ VERIFIED_ONCE int find_backend(struct __sk_buff *skb, int family)
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		return p->node_address ? VERDICT_NOT_OURS : DROP_NO_FLOW;
 	listener = listener_of(family, &p->tuple);
+	if (listener && p->node_address && !(p->protocol == IPPROTO_TCP && is_first_syn(p->tcp_flags)) &&
+	    is_nodes_own(skb, family))
+		return VERDICT_NOT_OURS;
 	if (listener)
 		return offer(skb, p, family, listener);
 	return p->node_address ? VERDICT_NOT_OURS : (int)refuse(skb, p, family);

@@ -22,6 +22,7 @@ from lab.netns import Namespace
 from lab.process import run
 from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
 from lab.topology import CLIENT, FAMILIES, GATEWAY, NODE, UPLINK, Address, Lab, Shape, backend_addresses
+from lab.traffic.ask import ask, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net.test_icmp import hop, path_mtu
@@ -38,12 +39,13 @@ LOCAL_CLOSED, REMOTE_CLOSED, LOCAL = 7030, 7031, 7032
 WORLD = World(
     listeners=(
         Listener("TCP", PORT, {"remote": 1}),
-        Listener("TCP", LOCAL, {"a": 1}),
+        *(Listener(protocol, LOCAL, {"a": 1}) for protocol in ("TCP", "UDP")),
         Listener("UDP", REMOTE_CLOSED, {"remote": 1}, target=CLOSED_PORT),
         Listener("UDP", LOCAL_CLOSED, {"a": 1}, target=CLOSED_PORT),
         Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
     ),
     services={"remote": (Pod(REMOTE),), "a": (Pod(PODS["a"]),)},
+    addresses=(*GATEWAY.values(), *NODE.values()),
 )
 
 SECRETIVE = """
@@ -101,6 +103,7 @@ def beyond(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Namespace]
         remote = build(lab, stack)
         stack.enter_context(witness(lab, "a"))
         stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
+        stack.enter_context(witness_in(lab, lab.client, "outside", CLIENT.values(), PORT))
         manifests = lab.directory / "manifests"
         write(WORLD, manifests)
         gateway = Gateway(lab, manifests, delivery=request.param, options=("--uplink", UPLINK1))
@@ -197,3 +200,22 @@ def test_traceroute(beyond: tuple[Gateway, Namespace], who: str, where: str, fam
             seen = hop(namespace, family, hops, REMOTE_CLOSED if where == "remote" else LOCAL_CLOSED)
         assert seen == due, f"hop {hops}"
     assert CLIENT[family] not in expected
+
+
+# ---- A gateway address that is the node's own
+
+
+def test_a_connection_of_the_nodes_own_from_a_listeners_port(
+    beyond: tuple[Gateway, Namespace], family: int, protocol: str
+) -> None:
+    """Its answers come to the listener's address and port, and belong to no flow of ours."""
+    lab = beyond[0].lab
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    with lab.node.inside(), socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind) as own:
+        own.settimeout(5)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind((str(NODE[family]), LOCAL))
+        own.connect((str(CLIENT[family]), PORT))
+        assert {ask(own).backend for _ in range(3)} == {"outside"}
+        assert outcomes(lab.client, NODE[family], LOCAL, protocol, 5) == {"a": 5}
+        assert ask(own).backend == "outside"
