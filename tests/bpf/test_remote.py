@@ -22,13 +22,15 @@ from .objects import (
     INTERFACE_UPLINK,
     LOCAL_EGRESS,
     NOT_OURS,
+    RATE_LIMITED,
     REDIRECT,
     REFUSED_COLLISION,
+    REJECTED_RST,
     REPLIED,
     TOO_BIG,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, FAR, NOWHERE, TCP, UDP, Json, Rig, address, interface, now
+from .rig import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, Json, Rig, address, interface, now
 from .story import End, between, ip
 from .wire import with_checksums
 from .world import CLIENT_MAC, ROUTER_MAC, V4, Net, World
@@ -285,6 +287,25 @@ def test_the_way_out_is_as_narrow_as_its_route_says(lent: Rig, net: Net, mtus: d
         too_big(lent, net, TCP, mtu)
     finally:
         table.delete_many([key for key, _ in table.items()])
+
+
+def test_what_is_said_of_sizes_has_a_limit_of_its_own(open_rig: OpenRig, net: Net) -> None:
+    """A flood of refusals leaves it alone, and the other way round."""
+    rig = open_rig(reply_rate_limit=3)
+    lend(rig, net, [net.node])
+    client, fields = (net.client, IN_RANGE), {"flags": "DF"} if net is V4 else {}
+    large = between(net, TCP, client, (net.gateway, FAR), "A", seq=101, data=bytes(1500))
+    large = rig.frame(UPLINK_INGRESS, ip(net, net.client, net.gateway, **fields) / large.payload)
+    closed = rig.frame(UPLINK_INGRESS, between(net, TCP, client, (net.gateway, CLOSED_PORT), "S"))
+    second = -1
+    while second != now():  # again, if a new second began meanwhile
+        second = now()
+        rig.reset()
+        begin(rig, net, client)
+        sizes, refusals = [[rig.run(UPLINK_INGRESS, x).verdict for _ in range(5)] for x in (large, closed)]
+    assert sizes == [TOO_BIG] * 3 + [RATE_LIMITED] * 2
+    assert refusals == [REJECTED_RST] * 3 + [RATE_LIMITED] * 2
+    lend(rig, net, [])
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
