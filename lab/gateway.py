@@ -63,6 +63,11 @@ class Gateway:
 
     def start(self) -> None:
         """Start the agent and wait until it says that it is ready; raises CommandFailed with its output."""
+        self.launch()
+        self.until(lambda status: bool(status["ready"]), "is ready")
+
+    def launch(self) -> Process:
+        """Start the agent, and wait for nothing."""
         self.agent = self.lab.node.start(
             "penstock",
             [
@@ -71,7 +76,7 @@ class Gateway:
             ],
             log=self.lab.directory / "penstock.log",
         )
-        self.until(lambda status: bool(status["ready"]), "is ready")
+        return self.agent
 
     def kill(self) -> None:
         """End the agent as a crash would."""

@@ -9,26 +9,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from lab.gateway import Gateway
 from lab.manifests import MOST_LISTENERS, Listener, Pod, World, write
-from lab.netns import Namespace
-from lab.process import Process
-from lab.servers.witness import PORT, STREAM_PORT, streams, witness
+from lab.servers.witness import PORT, STREAM_PORT, witness
 from lab.shares import wrong_shares
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import SILENCE, ask, associate, outcomes
-from lab.traffic.datagrams import Datagrams
-from lab.traffic.stream import PATIENCE
-from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.traffic import Traffic
 from tests.net.world import PODS
-
-RESETS = ("TcpOutRsts", "TcpEstabResets")
 
 WORLD = World(
     listeners=(
@@ -41,60 +35,6 @@ WORLD = World(
 
 UDP_LIMIT = 5
 """Seconds after which an idle UDP flow is forgotten: short, so that ageing can be seen at work."""
-
-
-@dataclass
-class Traffic:
-    """All that must not notice anything, running."""
-
-    lab: Lab
-    witnesses: list[Process]
-    transfers: list[Transfer] = field(default_factory=list)
-    datagrams: list[Datagrams] = field(default_factory=list)
-
-    def start(self, stack: ExitStack) -> None:
-        """Four transfers and two streams of datagrams in each family: some to either backend, most likely."""
-        self._resets_before = self._resets()
-        for family in FAMILIES:
-            for _ in range(4):
-                transfer = Transfer(self.lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=500_000)
-                self.transfers.append(stack.enter_context(transfer))
-            for _ in range(2):
-                exchange = Datagrams(self.lab.client, GATEWAY[family], PORT, per_second=200)
-                self.datagrams.append(stack.enter_context(exchange))
-        self.goes_on()
-
-    def _ends(self) -> list[Namespace]:
-        return [self.lab.client, *self.lab.backends.values()]
-
-    def _resets(self) -> list[dict[str, int]]:
-        return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]
-
-    def goes_on(self, octets: int = 500_000) -> None:
-        """Wait until every transfer moved so much more in both directions, and datagrams were answered meanwhile."""
-        everything = [x.further(octets) for x in self.transfers] + [x.further(100) for x in self.datagrams]
-        until(lambda: all(condition() for condition in everything), "everything goes on", patience=PATIENCE)
-
-    def octets(self) -> int:
-        """Moved so far by all transfers."""
-        return sum(transfer.moved for transfer in self.transfers)
-
-    def finish(self) -> None:
-        """End everything in order; fails if anything was lost, changed or reset."""
-        for transfer in self.transfers:
-            result = transfer.finish()
-            assert result.whole, result
-        for exchange in self.datagrams:
-            counted = exchange.finish()
-            assert (counted.lost, counted.doubled, counted.refused) == (0, 0, 0), counted
-            assert len(counted.backends) == 1, "a flow moved to another backend"
-
-        def ended() -> bool:
-            return sum(len(streams(x)) for x in self.witnesses) == len(self.transfers)
-
-        until(ended, "every transfer ended at its server")
-        assert all(x.intact for process in self.witnesses for x in streams(process))
-        assert self._resets() == self._resets_before
 
 
 @pytest.fixture(params=("stack", "redirect"))

@@ -1,0 +1,78 @@
+"""Traffic that must not notice anything, for tests that do something to the gateway meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from lab.netns import Namespace
+from lab.process import Process
+from lab.servers.witness import PORT, STREAM_PORT, streams
+from lab.topology import FAMILIES, GATEWAY, Lab
+from lab.traffic.datagrams import Datagrams
+from lab.traffic.stream import PATIENCE, Received
+from lab.traffic.transfer import Transfer
+from lab.wait import until
+
+RESETS = ("TcpOutRsts", "TcpEstabResets")
+
+
+@dataclass
+class Traffic:
+    """All that must not notice anything, running."""
+
+    lab: Lab
+    witnesses: list[Process]
+    transfers: list[Transfer] = field(default_factory=list)
+    datagrams: list[Datagrams] = field(default_factory=list)
+
+    def start(self, stack: ExitStack) -> None:
+        """Four transfers and two streams of datagrams in each family: some to either backend, most likely; and a
+        transfer from the node, whose source is ours."""
+        self._resets_before = self._resets()
+        self._ended_before = [len(streams(x)) for x in self.witnesses]
+        for family in FAMILIES:
+            for end in (*[self.lab.client] * 4, self.lab.node):
+                transfer = Transfer(end, GATEWAY[family], STREAM_PORT, octets_per_second=500_000)
+                self.transfers.append(stack.enter_context(transfer))
+            for _ in range(2):
+                exchange = Datagrams(self.lab.client, GATEWAY[family], PORT, per_second=200)
+                self.datagrams.append(stack.enter_context(exchange))
+        self.goes_on()
+
+    def _streams(self) -> list[Received]:
+        """Those that ended at a server since the start."""
+        each = zip(self.witnesses, self._ended_before, strict=True)
+        return [x for process, before in each for x in streams(process)[before:]]
+
+    def _ends(self) -> list[Namespace]:
+        return [self.lab.client, *self.lab.backends.values()]
+
+    def _resets(self) -> list[dict[str, int]]:
+        return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]
+
+    def goes_on(self, octets: int = 500_000) -> None:
+        """Wait until every transfer moved so much more in both directions, and datagrams were answered meanwhile."""
+        everything = [x.further(octets) for x in self.transfers] + [x.further(100) for x in self.datagrams]
+        until(lambda: all(condition() for condition in everything), "everything goes on", patience=PATIENCE)
+
+    def octets(self) -> int:
+        """Moved so far by all transfers."""
+        return sum(transfer.moved for transfer in self.transfers)
+
+    def finish(self) -> None:
+        """End everything in order; fails if anything was lost, changed or reset."""
+        for transfer in self.transfers:
+            result = transfer.finish()
+            assert result.whole, result
+        for exchange in self.datagrams:
+            counted = exchange.finish()
+            assert (counted.lost, counted.doubled, counted.refused) == (0, 0, 0), counted
+            assert len(counted.backends) == 1, "a flow moved to another backend"
+
+        def ended() -> bool:
+            return len(self._streams()) == len(self.transfers)
+
+        until(ended, "every transfer ended at its server")
+        assert all(x.intact for x in self._streams())
+        assert self._resets() == self._resets_before
