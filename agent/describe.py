@@ -85,6 +85,7 @@ def _listener(
             )
             for ref in listener.backends
         ),
+        policies=listener.policy.names if listener.policy is not None else (),
         leftover=_endpoints({i: x for i, x in entries.items() if i not in placed}, names),
     )
 

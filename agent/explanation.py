@@ -21,7 +21,16 @@ from agent.verdicts import MEANING
 from agent.words import label, words
 from loader.hook import Direction
 
-_ANSWERS = ("REJECTED_RST", "REJECTED_ICMP", "REFUSED_FULL", "REFUSED_COLLISION", "TOO_BIG", "NEIGHBOUR", "PING")
+_ANSWERS = (
+    "REJECTED_RST",
+    "REJECTED_ICMP",
+    "REFUSED_FULL",
+    "REFUSED_COLLISION",
+    "REFUSED_DENIED",
+    "TOO_BIG",
+    "NEIGHBOUR",
+    "PING",
+)
 _CARRIED = ("VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RELATED")
 
 
@@ -282,6 +291,8 @@ def _why(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> s
             return why_not_ours(packet, outcome)
         case "VERDICT_REJECTED_RST" | "VERDICT_REJECTED_ICMP" | "DROP_REJECT_SHARE":
             return _why_turned_away(outcome, listener)
+        case "VERDICT_REFUSED_DENIED" | "DROP_DENIED":
+            return _why_denied(packet, listener)
         case "DROP_MALFORMED":
             return packet.fault
         case "DROP_RATE_LIMITED":  # a trial's own count begins at nothing
@@ -295,6 +306,12 @@ def _why_turned_away(outcome: Outcome, listener: ListenerReport | None) -> str:
     if outcome.asked is not None and outcome.asked.listener is None:
         return "nobody listens at that port of the gateway"
     return _rejected(listener)
+
+
+def _why_denied(packet: Packet, listener: ListenerReport | None) -> str:
+    source = packet.tuple.source if packet.tuple else ""
+    names = " and ".join(listener.policies) if listener and listener.policies else "that the last report does not name"
+    return f"FlowPolicy {names} does not let {source} begin flows"
 
 
 def _rejected(listener: ListenerReport | None) -> str:

@@ -94,11 +94,13 @@ def verdict_metrics(counters: Counters) -> Iterator[Metric]:
 def listener_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) -> Iterator[Metric]:
     """New flows by listener and what became of them."""
     flows = CounterMetricFamily(
-        "penstock_listener_flows", "new flows: connected, rejected by weight, refused", labels=(*_LISTENER, "outcome")
+        "penstock_listener_flows",
+        "new flows: connected, rejected by weight, refused for want of room, denied by a policy",
+        labels=(*_LISTENER, "outcome"),
     )
     for listener in listeners:
         count = counters.listeners.get(listener.id, ListenerCount())
-        for outcome in ("connections", "rejected", "refused"):
+        for outcome in ("connections", "rejected", "refused", "denied"):
             flows.add_metric((*_labels(listener), outcome), getattr(count, outcome))
     yield flows
 

@@ -86,7 +86,10 @@ class BackendReport:
 
 @dataclass(frozen=True, slots=True)
 class ListenerReport:
-    """A listener that the kernel holds. `leftover` are endpoints whose backendRef is gone and that have flows yet."""
+    """A listener that the kernel holds. `leftover` are endpoints whose backendRef is gone and that have flows yet.
+
+    `policies`: the FlowPolicies that are asked, as namespace/name.
+    """
 
     id: int
     gateway: str
@@ -98,6 +101,7 @@ class ListenerReport:
     route_kind: str | None
     backends: tuple[BackendReport, ...]
     leftover: tuple[EndpointReport, ...] = ()
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

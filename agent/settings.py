@@ -53,6 +53,8 @@ class TableSizes:
     udp_flows: int = 65_536
     max_gateways: int = 4_096
     max_listeners: int = 16_384
+    max_policies: int = 1_024
+    max_source_ranges: int = 65_536
     max_pools: int = 2_048
     max_backends: int = 65_536
     max_interfaces: int = 1_024
@@ -82,6 +84,8 @@ _TABLE_BOUNDS = {
     "udp_flows": (1_024, 16_777_216),
     "max_gateways": (1, 65_536),
     "max_listeners": (2, 1_048_576),
+    "max_policies": (2, 65_536),
+    "max_source_ranges": (1, 4_194_304),
     "max_pools": (2, 65_536),
     "max_backends": (3, 4_194_304),
     "max_interfaces": (2, 65_536),

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from agent.report import Condition, Conditions, ObjectStatus
 from routes import status as judged
-from routes.objects import ObjectKey, ParentReference
+from routes.objects import ObjectKey, ParentReference, PolicyTargetReference
 
 _Key: TypeAlias = tuple[str, str, str]
-_Judged: TypeAlias = judged.GatewayClassStatus | judged.GatewayStatus | judged.RouteStatus
+_Judged: TypeAlias = judged.GatewayClassStatus | judged.GatewayStatus | judged.RouteStatus | judged.PolicyStatus
 _Times: TypeAlias = Mapping[tuple[str, str, str, str, str], tuple[str, str]]
 
 
@@ -35,6 +35,9 @@ def with_times(statuses: judged.Statuses, before: Sequence[ObjectStatus], now: s
     for route in statuses.routes:
         parents = [(f"parent {_parent(x.parent)}", x.conditions) for x in route.parents]
         objects.append(_status(route.key, parents, times, now))
+    for policy in statuses.policies:
+        targets = [(f"target {_target(x.ancestor)}", x.conditions) for x in policy.ancestors]
+        objects.append(_status(policy.key, targets, times, now))
     return tuple(objects)
 
 
@@ -60,7 +63,7 @@ class Told:
         """`held` and `reasons`: see `programmed`."""
         same = (held is self._held or held == self._held) and reasons == self._reasons
         found: dict[_Key, _Judged] = {}
-        everything: Iterator[_Judged] = chain(statuses.classes, statuses.gateways, statuses.routes)
+        everything: Iterator[_Judged] = chain(statuses.classes, statuses.gateways, statuses.routes, statuses.policies)
         for status in everything:
             key = status.key
             found[key.kind, key.namespace, key.name] = status
@@ -73,6 +76,7 @@ class Told:
             classes=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.GatewayClassStatus)),
             gateways=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.GatewayStatus)),
             routes=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.RouteStatus)),
+            policies=tuple(x for x in map(found.__getitem__, new) if isinstance(x, judged.PolicyStatus)),
         )
         before = [self._told[key] for key in new if key in self._told]
         told = {
@@ -125,6 +129,11 @@ def _status(
         ),
         addresses=addresses,
     )
+
+
+def _target(target: PolicyTargetReference) -> str:
+    section = f" {target.section_name}" if target.section_name else ""
+    return f"{target.kind} {target.name}{section}"
 
 
 def _parent(parent: ParentReference) -> str:

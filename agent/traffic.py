@@ -52,7 +52,7 @@ class BackendTraffic:
 @dataclass(frozen=True, slots=True)
 class ListenerTraffic:
     """One listener: `connections` are flows given to a backend, `rejected` those in a rejected share, `refused` those
-    that found no room."""
+    that found no room; `denied` are packets that would have begun one, from sources that a policy denies."""
 
     gateway: str
     name: str
@@ -64,6 +64,7 @@ class ListenerTraffic:
     connections: int
     rejected: int
     refused: int
+    denied: int
     backends: tuple[BackendTraffic, ...]
 
 
@@ -182,6 +183,7 @@ def _listener(listener: ListenerReport, counters: Counters, seen: Mapping[str, S
         route_kind=listener.route_kind,
         connections=count.connections,
         rejected=count.rejected,
+        denied=count.denied,
         refused=count.refused,
         backends=tuple(
             _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0, seen)

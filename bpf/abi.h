@@ -52,24 +52,26 @@ enum verdict {
 	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
 	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
-	VERDICT_TOO_BIG = 8,	  /* answered with an ICMP error: larger than the way to its backend */
-	VERDICT_NEIGHBOUR = 9,	  /* ARP or NDP for a gateway address, answered */
-	VERDICT_PING = 10,	  /* echo request to a gateway address, answered */
-	VERDICT_RELATED = 11,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	VERDICT_HELD = 12,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
-	DROP_MALFORMED = 13,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 14,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
-	DROP_PROTOCOL = 15,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 16,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 17,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 18,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 19,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 20, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_NO_FLOW = 21,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
-	DROP_MARTIAN = 22,	  /* would begin a flow, but its source is a gateway address */
-	DROP_MOVING = 23,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
-	DROP_INTERNAL = 24,	  /* a kernel helper failed */
-	VERDICT_COUNT = 25,
+	VERDICT_REFUSED_DENIED = 8, /* ... answered with a TCP reset or an ICMP error: a policy denies its source */
+	VERDICT_TOO_BIG = 9,	  /* answered with an ICMP error: larger than the way to its backend */
+	VERDICT_NEIGHBOUR = 10,	  /* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 11,	  /* echo request to a gateway address, answered */
+	VERDICT_RELATED = 12,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
+	VERDICT_HELD = 13,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
+	DROP_MALFORMED = 14,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 15,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
+	DROP_PROTOCOL = 16,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 17,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 18,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 19,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 20,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 21, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_DENIED = 22,	  /* new flow whose source a policy denies, which is not to be answered or could not be */
+	DROP_NO_FLOW = 23,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_MARTIAN = 24,	  /* would begin a flow, but its source is a gateway address */
+	DROP_MOVING = 25,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
+	DROP_INTERNAL = 26,	  /* a kernel helper failed */
+	VERDICT_COUNT = 27,
 };
 
 enum delivery {
@@ -145,6 +147,36 @@ struct listener_key {
 struct listener {
 	__u32 listener_id; /* index into listener_counts */
 	__u32 pool_id;	   /* index into pools */
+	__u32 policy_id;   /* index into policies; 0: new flows are asked for nothing */
+};
+
+/* policies: policy_id -> what new flows are asked for. An element never changes while a listener leads to it. */
+enum policy_flag {
+	POLICY_IN_USE = 1,
+	POLICY_SOURCES = 2,    /* table source_ranges has some for it */
+	POLICY_ALLOW_ONLY = 4, /* a source that no range holds is denied */
+	POLICY_REJECT = 8,     /* what is denied is answered */
+};
+
+struct policy {
+	__u32 flags; /* enum policy_flag */
+};
+
+/* source_ranges: network of clients -> may they begin flows? The longest prefix decides. */
+enum source_rule {
+	SOURCE_ALLOWED = 1,
+	SOURCE_DENIED = 2,
+};
+
+struct source_range_key {
+	__u32 prefix; /* bits that count of all that follows: 64 for policy and family, and those of the address */
+	__u32 policy_id;
+	__u32 family; /* AF_INET or AF_INET6 */
+	struct address address;
+};
+
+struct source_range {
+	enum source_rule rule;
 };
 
 /* pools: pool_id -> backend ids, by weight; hash % POOL_SLOTS picks. One pool per listener and address family. */
@@ -185,6 +217,7 @@ struct listener_count {
 	__u64 connections; /* flows given to a backend; TCP: those that became established */
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
+	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
 };
 
 struct backend_count {

@@ -129,7 +129,7 @@ static __always_inline int settle(struct packet *p, int family, struct pair *pai
 	if (error == -EEXIST && flow_lookup(first_table(p), family, &pair->request_key)) /* another CPU found a port for it */
 		return FLOW_GOES_ON;
 	if (error == -EEXIST) {
-		count_turned_away(p->listener_id, 0);
+		count_turned_away(p->listener_id, AWAY_REFUSED);
 		return FLOW_COLLIDES;
 	}
 	if (error == PAIR_EXISTS)

@@ -24,17 +24,25 @@ static __always_inline void count_connection(__u32 backend_id)
 		listener->connections++;
 }
 
-/* A new flow in the share of REJECT, or one that we had no room for. */
-static __always_inline void count_turned_away(__u32 listener_id, int rejected)
+/* Why a listener did not take a new flow. */
+enum turned_away {
+	AWAY_REJECTED, /* in the share of REJECT */
+	AWAY_REFUSED,  /* no room for it */
+	AWAY_DENIED,   /* a policy denies its source */
+};
+
+static __always_inline void count_turned_away(__u32 listener_id, enum turned_away why)
 {
 	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
 
 	if (!count)
 		return;
-	if (rejected)
+	if (why == AWAY_REJECTED)
 		count->rejected++;
-	else
+	else if (why == AWAY_REFUSED)
 		count->refused++;
+	else
+		count->denied++;
 }
 
 static __always_inline void count_flow(struct flow *f, __u32 backend_id, int is_reply, struct weight weight)

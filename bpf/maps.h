@@ -29,6 +29,16 @@ PINNED_MAP(listeners, BPF_MAP_TYPE_HASH, 16384, struct listener_key, struct list
 PINNED_MAP(pools, BPF_MAP_TYPE_ARRAY, 2048, __u32, struct pool);
 PINNED_MAP(backends, BPF_MAP_TYPE_ARRAY, 65536, __u32, struct backend);
 
+PINNED_MAP(policies, BPF_MAP_TYPE_ARRAY, 1024, __u32, struct policy);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source_range_key);
+	__type(value, struct source_range);
+} source_ranges SEC(".maps");
+
 #define NETWORK_MAP(NAME, ENTRIES)                                                                                     \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \

@@ -47,6 +47,7 @@ const volatile struct {
 	enum limits limits;
 	enum backend_id backend_id;
 	enum gateway_flag gateway_flag;
+	enum policy_flag policy_flag;
 	enum flow_state flow_state;
 	enum flow_flag flow_flag;
 	enum delivery delivery;

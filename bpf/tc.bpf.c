@@ -9,6 +9,7 @@
  *                              (of what comes in to nobody's gateway, only TCP from outside: a remote backend's)
  *                                                    no:  on its way out, or not to a gateway?  yes: not ours
  *                                                         a listener?  no: refuse
+ *                                                         a policy that denies its source?  refuse, or drop
  *                                                         choose a backend, begin a flow, translate
  *
  * Rules: every packet is counted once, in end(), under its hook, by the set of programs that is in force (in_force.h);
@@ -24,6 +25,7 @@
 #include "neighbour.h"
 #include "own_socket.h"
 #include "ping.h"
+#include "policy.h"
 #include "trace.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -47,15 +49,22 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 	if (flows_are_moving())
 		return DROP_MOVING;
 	p->listener_id = listener->listener_id;
+	p->backend_id = BACKEND_NONE;
+	if (listener->policy_id) {
+		int verdict = ask_policy(skb, p, family, listener->policy_id);
+
+		if (verdict != FLOW_GOES_ON)
+			return verdict;
+	}
 	p->backend_id = choose(family, &p->tuple, listener->pool_id);
 	if (p->backend_id == BACKEND_NONE)
 		return DROP_NO_BACKEND;
 	if (p->backend_id == BACKEND_REJECT) {
-		count_turned_away(p->listener_id, 1);
+		count_turned_away(p->listener_id, AWAY_REJECTED);
 		return p->protocol == IPPROTO_TCP ? refuse(skb, p, family) : DROP_REJECT_SHARE;
 	}
 	if (p->protocol == IPPROTO_TCP && !has_room(family)) {
-		count_turned_away(p->listener_id, 0);
+		count_turned_away(p->listener_id, AWAY_REFUSED);
 		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_FULL : DROP_TABLE_FULL;
 	}
 	return FLOW_GOES_ON;

@@ -1,7 +1,7 @@
 """Gateway API objects in, plan and statuses out. Pure: no I/O, no clock, no randomness; imports nothing of ours.
 
-The way through: `decode` -> `resolve` (`inventory` -> `gateways` -> `conflicts` -> `attach` -> `references` ->
-`conditions`) -> Plan and Statuses; beside it `endpoints`, since endpoints change far more often than routes.
+The way through: `decode` -> `resolve` (`inventory` -> `gateways` -> `conflicts` -> `attach` -> `references`, `policies`
+-> `conditions`) -> Plan and Statuses; beside it `endpoints`, since endpoints change far more often than routes.
 """
 
 from routes.decode import Decoded, decode, decode_all, ignored_note

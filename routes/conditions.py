@@ -65,6 +65,10 @@ def listener(own: OwnListener) -> tuple[Condition, ...]:
     )
 
 
+def policy_target(generation: int, problem: Problem | None) -> tuple[Condition, ...]:
+    return (_condition("Accepted", generation, problem),)
+
+
 def route_parent(attachment: Attachment, refs_problem: Problem | None, superseded: str) -> tuple[Condition, ...]:
     """`superseded` tells which routes serve in this one's place, "" if none."""
     generation = attachment.route.metadata.generation

@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from routes.errors import InvalidObject
-from routes.objects import Gateway, GatewayClass, L4Route, Namespace, Object, ObjectKey, ReferenceGrant, Service
+from routes.objects import (
+    FlowPolicy,
+    Gateway,
+    GatewayClass,
+    L4Route,
+    Namespace,
+    Object,
+    ObjectKey,
+    ReferenceGrant,
+    Service,
+)
 
 _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 _NAME_LABEL = "kubernetes.io/metadata.name"  # the API server puts it on every Namespace
@@ -22,7 +32,7 @@ _T = TypeVar("_T", bound=Object)
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """`gateways` and `routes` are oldest first."""
+    """`gateways`, `routes` and `policies` are oldest first."""
 
     classes: Mapping[str, GatewayClass]
     gateways: tuple[Gateway, ...]
@@ -30,6 +40,7 @@ class Inventory:
     services: Mapping[ObjectKey, Service]
     grants: Mapping[str, tuple[ReferenceGrant, ...]]
     namespaces: Mapping[str, Namespace]
+    policies: tuple[FlowPolicy, ...]
 
     def labels(self, namespace: str) -> Mapping[str, str]:
         """Labels of a namespace; its name is one even when the Namespace object is not known (a folder has none)."""
@@ -58,6 +69,7 @@ def inventory(objects: Iterable[Object]) -> Inventory:
         services={x.key: x for x in _of(ordered, Service)},
         grants={namespace: tuple(found) for namespace, found in grants.items()},
         namespaces={x.metadata.name: x for x in _of(ordered, Namespace)},
+        policies=_of(ordered, FlowPolicy),
     )
 
 

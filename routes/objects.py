@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 from msgspec import Meta, Struct, field
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+OWN_GROUP: Final = "penstock.dev"
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -265,6 +266,40 @@ class ReferenceGrant(Object, frozen=True):
     spec: ReferenceGrantSpec
 
 
+# ---- FlowPolicy: our own (GEP-713) ----------------------------------------------------------------------------------
+
+
+class PolicyTargetReference(Trimmed, frozen=True):
+    """`section_name` is a Gateway's listener; a target is in the policy's own namespace."""
+
+    group: str
+    kind: str
+    name: ObjectName
+    section_name: SectionName = ""
+
+
+class PolicySources(Trimmed, frozen=True):
+    """CIDRs. `denied`: what becomes of a packet that would begin a flow from elsewhere."""
+
+    allow: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
+    deny: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
+    denied: Literal["Drop", "Reject"] = "Drop"
+
+
+class FlowPolicySpec(Trimmed, frozen=True):
+    """A part that is None says nothing: a less specific policy may say it."""
+
+    target_refs: Annotated[tuple[PolicyTargetReference, ...], Meta(min_length=1, max_length=16)]
+    sources: PolicySources | None = None
+
+
+class FlowPolicy(Object, frozen=True):
+    GROUP = OWN_GROUP
+    KIND = "FlowPolicy"
+
+    spec: FlowPolicySpec
+
+
 # ---- Core ----------------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +414,7 @@ SERVED: Final[dict[GroupKind, tuple[type[Object], frozenset[str]]]] = {
         (TCPRoute, ("v1", "v1alpha2")),
         (UDPRoute, ("v1", "v1alpha2")),
         (ReferenceGrant, ("v1", "v1beta1")),
+        (FlowPolicy, ("v1alpha1",)),
         (Namespace, ("v1",)),
         (Service, ("v1",)),
         (EndpointSlice, ("v1",)),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class Protocol(enum.IntEnum):
@@ -54,11 +55,35 @@ class WeightedRef:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRange:
+    """Whether clients of a network may begin flows; the longest prefix that a client is in decides."""
+
+    network: Network
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a listener asks of new flows.
+
+    `names`: the FlowPolicies that it comes from, as namespace/name, most specific first. `sources` are sorted by
+    (version, address, prefix), each network once; a client in none of them is allowed unless `allow_only`. `reject`:
+    who is denied is answered and not ignored.
+    """
+
+    names: tuple[str, ...]
+    sources: tuple[SourceRange, ...] = ()
+    allow_only: bool = False
+    reject: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A listener of a Gateway with the one route that it serves.
 
     `addresses` are the Gateway's, both families mixed, sorted by (version, number). `route` is `namespace/name` of the
-    oldest route attached, None when there is none (then every new flow is rejected).
+    oldest route attached, None when there is none (then every new flow is rejected). `policy` is None when nothing is
+    asked of new flows.
     """
 
     gateway: str  # namespace/name
@@ -69,6 +94,7 @@ class Listener:
     route: str | None
     route_kind: str | None
     backends: tuple[WeightedRef, ...]
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)

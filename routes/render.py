@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from routes.objects import ParentReference
-from routes.status import Condition, GatewayClassStatus, GatewayStatus, ListenerStatus, RouteParentStatus, RouteStatus
+from routes.objects import ParentReference, PolicyTargetReference
+from routes.status import (
+    Condition,
+    GatewayClassStatus,
+    GatewayStatus,
+    ListenerStatus,
+    PolicyAncestorStatus,
+    PolicyStatus,
+    RouteParentStatus,
+    RouteStatus,
+)
 
 
-def rendered(status: GatewayClassStatus | GatewayStatus | RouteStatus) -> dict[str, Any]:
+def rendered(status: GatewayClassStatus | GatewayStatus | RouteStatus | PolicyStatus) -> dict[str, Any]:
     """The `status` of the object that `status.key` names."""
     match status:
         case GatewayClassStatus():
@@ -26,6 +35,8 @@ def rendered(status: GatewayClassStatus | GatewayStatus | RouteStatus) -> dict[s
             }
         case RouteStatus():
             return {"parents": [_parent(x) for x in status.parents]}
+        case PolicyStatus():
+            return {"ancestors": [_ancestor(x) for x in status.ancestors]}
 
 
 def _listener(status: ListenerStatus) -> dict[str, Any]:
@@ -43,6 +54,19 @@ def _parent(status: RouteParentStatus) -> dict[str, Any]:
         "controllerName": status.controller,
         "conditions": _conditions(status.conditions),
     }
+
+
+def _ancestor(status: PolicyAncestorStatus) -> dict[str, Any]:
+    return {
+        "ancestorRef": _target_ref(status.ancestor),
+        "controllerName": status.controller,
+        "conditions": _conditions(status.conditions),
+    }
+
+
+def _target_ref(ref: PolicyTargetReference) -> dict[str, Any]:
+    section = {"sectionName": ref.section_name} if ref.section_name else {}
+    return {"group": ref.group, "kind": ref.kind, "name": ref.name, **section}
 
 
 def _parent_ref(ref: ParentReference) -> dict[str, Any]:

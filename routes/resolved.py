@@ -2,8 +2,8 @@
 
 Decides which objects can change without anything being looked at but what refers to them: routes, Services and
 EndpointSlices. Rules: pure; `resolved_after` equals `resolved`, and what is equal to what it was before is the very
-object that it was. Must never keep what a change of Gateways, classes, grants or namespaces could make wrong: then
-everything is resolved again.
+object that it was. Must never keep what a change of Gateways, classes, grants, namespaces or policies could make
+wrong: then everything is resolved again.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from routes import conditions
+from routes import conditions, policies
 from routes.attach import Attachment, attach_route, by_gateway, routes_by_listener
 from routes.conflicts import OwnListener, own_listeners, protocol
 from routes.gateways import CONTROLLER, OwnGateway, class_problem, is_ours, own_gateways
 from routes.inventory import Inventory, inventory, precedence
-from routes.objects import EndpointSlice, L4Route, Object, ObjectKey, Service, TCPRoute, UDPRoute
+from routes.objects import EndpointSlice, FlowPolicy, L4Route, Object, ObjectKey, Service, TCPRoute, UDPRoute
 from routes.plan import Listener, Plan
+from routes.policies import Target
 from routes.references import ResolvedRefs, resolve_refs
 from routes.status import (
     GatewayClassStatus,
     GatewayStatus,
     ListenerStatus,
+    PolicyStatus,
     RouteParentStatus,
     RouteStatus,
     Statuses,
@@ -42,6 +44,7 @@ class Resolved:
 
     listeners: of each Gateway of ours by its name, which are oldest first. attachments, refs: of each route that has a
     parent of ours. attached: `OwnListener.place` -> its routes, oldest first. positions: place -> where in the plan.
+    policies: of each target.
     """
 
     known: Inventory
@@ -50,6 +53,7 @@ class Resolved:
     refs: Mapping[ObjectKey, ResolvedRefs]
     attached: Mapping[Place, tuple[L4Route, ...]]
     positions: Mapping[Place, int]
+    policies: Mapping[Target, FlowPolicy]
     plan: Plan
     statuses: Statuses
 
@@ -67,8 +71,9 @@ def resolved(objects: Iterable[Object]) -> Resolved:
     attachments = {x.key: found for x in known.routes if (found := attach_route(known, x, of_gateway))}
     attached = routes_by_listener(x for found in attachments.values() for x in found)
     refs = {key: resolve_refs(known, found[0].route) for key, found in attachments.items()}
+    of_target = policies.by_target(known.policies)
     served = [x for found in listeners.values() for x in found if x.served]
-    planned = sorted((_planned(x, attached, refs) for x in served), key=lambda x: (x.gateway, x.name))
+    planned = sorted((_planned(x, attached, refs, of_target) for x in served), key=lambda x: (x.gateway, x.name))
     addresses = {address for x in planned for address in x.addresses}
     return Resolved(
         known=known,
@@ -77,6 +82,7 @@ def resolved(objects: Iterable[Object]) -> Resolved:
         refs=refs,
         attached=attached,
         positions={(x.gateway, x.name): i for i, x in enumerate(planned)},
+        policies=of_target,
         plan=Plan(tuple(planned), tuple(sorted(addresses, key=lambda x: (x.version, int(x))))),
         statuses=Statuses(
             classes=_class_statuses(known),
@@ -84,6 +90,7 @@ def resolved(objects: Iterable[Object]) -> Resolved:
                 sorted((_gateway_status(x, listeners[x.name], attached) for x in gateways), key=lambda x: x.key)
             ),
             routes=tuple(_route_status(key, attachments[key], attached, refs[key]) for key in sorted(attachments)),
+            policies=policies.statuses(known.policies, of_target, listeners, {x.key for x in known.routes}),
         ),
     )
 
@@ -124,11 +131,13 @@ def resolved_after(before: Resolved, objects: Mapping[ObjectKey, Object], change
         refs=refs,
         attached=attached,
         positions=before.positions,
+        policies=before.policies,
         plan=_plan_after(before, attached, refs, places),
         statuses=replace(
             before.statuses,
             gateways=_gateways_after(before, attached, {gateway for gateway, _ in places}),
             routes=_routes_after(before, attachments, attached, refs, told | again | routes),
+            policies=_policies_after(before, known, routes),
         ),
     )
 
@@ -191,7 +200,7 @@ def _plan_after(
         position = before.positions.get(place)
         if position is not None:
             own = next(x for x in before.listeners[place[0]] if x.place == place)
-            new = _planned(own, attached, refs)
+            new = _planned(own, attached, refs, before.policies)
             if new != planned[position]:
                 planned[position] = new
     return replace(before.plan, listeners=tuple(planned))
@@ -228,8 +237,19 @@ def _routes_after(
     return tuple(known[key] for key in sorted(known))
 
 
+def _policies_after(before: Resolved, known: Inventory, routes: Collection[ObjectKey]) -> tuple[PolicyStatus, ...]:
+    """A policy has its status by which routes there are, not by what they say."""
+    if not any(x.key in routes for x in before.policies):
+        return before.statuses.policies
+    new = policies.statuses(known.policies, before.policies, before.listeners, {x.key for x in known.routes})
+    return before.statuses.policies if new == before.statuses.policies else new
+
+
 def _planned(
-    own: OwnListener, attached: Mapping[Place, tuple[L4Route, ...]], refs: Mapping[ObjectKey, ResolvedRefs]
+    own: OwnListener,
+    attached: Mapping[Place, tuple[L4Route, ...]],
+    refs: Mapping[ObjectKey, ResolvedRefs],
+    of_target: Mapping[Target, FlowPolicy],
 ) -> Listener:
     serving = next(iter(attached.get(own.place, ())), None)
     gateway, name = own.place
@@ -242,6 +262,7 @@ def _planned(
         route=str(serving.key) if serving is not None else None,
         route_kind=serving.KIND if serving is not None else None,
         backends=refs[serving.key].backends if serving is not None else (),
+        policy=policies.of_listener(of_target, own, serving),
     )
 
 

@@ -10,12 +10,13 @@ pkg/apis/discovery/validation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 from routes.errors import InvalidObject
-from routes.objects import EndpointSlice, Gateway, L4Route, Object, Service, TCPRoute, UDPRoute
+from routes.objects import EndpointSlice, FlowPolicy, Gateway, L4Route, Object, Service, TCPRoute, UDPRoute
 
 
 def check(checked: Object) -> None:
@@ -69,6 +70,34 @@ def _route(route: L4Route) -> None:
     _unique(route, "spec.parentRefs[{}]", pairs, "is the same parent and section as an earlier one")
 
 
+# Only as the API server's own CIDR fields take it: no netmask, no scope.
+_CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
+_TARGETS: Final = {(x.GROUP, x.KIND) for x in (Gateway, TCPRoute, UDPRoute)}
+
+
+def _policy(policy: FlowPolicy) -> None:
+    for i, target in enumerate(policy.spec.target_refs):
+        if (target.group, target.kind) not in _TARGETS:
+            problem = f"{target.group}/{target.kind} is no Gateway, TCPRoute or UDPRoute of {Gateway.GROUP}"
+            raise refuse(policy, f"spec.targetRefs[{i}]", problem)
+        if target.section_name and target.kind != Gateway.KIND:
+            raise refuse(policy, f"spec.targetRefs[{i}].sectionName", f"must be absent for a {target.kind}")
+    _unique(policy, "spec.targetRefs[{}]", policy.spec.target_refs, "is the same target as an earlier one")
+    if policy.spec.sources is not None:
+        for field, texts in (("allow", policy.spec.sources.allow), ("deny", policy.spec.sources.deny)):
+            for i, text in enumerate(texts):
+                _network(policy, f"spec.sources.{field}[{i}]", text)
+
+
+def _network(checked: Object, field: str, text: str) -> None:
+    if not _CIDR.fullmatch(text):
+        raise refuse(checked, field, f"{text!r} is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32")
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise refuse(checked, field, str(error)) from None
+
+
 def _service(service: Service) -> None:
     ports = service.spec.ports
     for i, port in enumerate(ports):
@@ -113,6 +142,7 @@ _RULES: Final[dict[type, Callable[[Any], None]]] = {
     Gateway: _gateway,
     TCPRoute: _route,
     UDPRoute: _route,
+    FlowPolicy: _policy,
     Service: _service,
     EndpointSlice: _slice,
 }

@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from routes.objects import GroupKind, ObjectKey, ParentReference
+from routes.objects import GroupKind, ObjectKey, ParentReference, PolicyTargetReference
 from routes.plan import Address
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]
@@ -76,12 +76,30 @@ class RouteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyAncestorStatus:
+    """Of a policy at one target: `ancestor` is its targetRef (GEP-713 counts the target itself among the ancestors)."""
+
+    ancestor: PolicyTargetReference
+    controller: str
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """Ancestors are in the order of the spec's targetRefs."""
+
+    key: ObjectKey
+    ancestors: tuple[PolicyAncestorStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statuses:
     """Each tuple is sorted by key."""
 
     classes: tuple[GatewayClassStatus, ...]
     gateways: tuple[GatewayStatus, ...]
     routes: tuple[RouteStatus, ...]
+    policies: tuple[PolicyStatus, ...] = ()
 
 
 _NO_REASONS: Final[Mapping[tuple[str, str], str]] = MappingProxyType({})

@@ -35,6 +35,8 @@ _ROOM = {
     "udp_flows": "UDP flows, per address family",
     "max_gateways": "gateway addresses",
     "max_listeners": "listeners times their addresses",
+    "max_policies": "different policies at a time",
+    "max_source_ranges": "networks in all policies' sources",
     "max_pools": "pools, one per listener and address family",
     "max_backends": "endpoints, per listener, backendRef and family",
     "max_interfaces": "interfaces with a hook",

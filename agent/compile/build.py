@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from agent.compile import pools
+from agent.compile import policy_ids, pools
 from agent.compile.backend_ids import Identity, assigned, reassigned
 from agent.compile.image import (
     GATEWAY_NODE_ADDRESS,
@@ -25,6 +25,7 @@ from agent.compile.image import (
     ListenerName,
     MapImage,
     Names,
+    PolicyEntry,
     Recipe,
     Touched,
 )
@@ -53,9 +54,11 @@ def compile(
     """
     asked = plan
     plan, too_many = fitting(plan, held)
+    policies, unpoliced = policy_ids.assigned(plan.listeners, held)
+    plan = replace(plan, listeners=tuple(x for x in plan.listeners if (x.gateway, x.name) not in unpoliced))
     listeners, idless = numbered(plan.listeners, held)
-    keys = {key: entry for x in listeners for key, entry in x.entries()}
-    left_out = {**idless, **too_many}
+    keys = {key: replace(entry, policy_id=_policy_id(x, policies)) for x in listeners for key, entry in x.entries()}
+    left_out = {**idless, **too_many, **unpoliced}
     shared = _shared(listeners, endpoints)
     wanted = _wanted(shared)
     ids, backends = assigned(wanted, held, endpoints)
@@ -73,6 +76,7 @@ def compile(
         pools=_pools_after(previous, recipes),
         backends=_sorted(backends),
         names=Names(_sorted({**_outlived(backends, held), **_listener_names(plan.listeners, keys)}), _sorted(names)),
+        policies=_sorted({number: entry for entry, number in policies.items()}),
         rejected=_sorted({pool_id: pools.rejected(shares) for pool_id, (_, shares) in shared.items()}),
         recipes=recipes,
         left_out=left_out,
@@ -165,6 +169,11 @@ def _others(before: Plan, plan: Plan) -> list[int] | None:
         ):
             return None
     return found
+
+
+def _policy_id(numbered_listener: NumberedListener, ids: Mapping[PolicyEntry, int]) -> int:
+    policy = numbered_listener.listener.policy
+    return ids[policy_ids.entry_of(policy)] if policy is not None else 0
 
 
 def _shared(

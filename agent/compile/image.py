@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from routes.plan import Address, Protocol
+from routes.plan import Address, Protocol, SourceRange
 
 POOL_SLOTS: Final = 4093
 BACKEND_REJECT: Final = 1
@@ -23,6 +23,11 @@ BACKEND_FIRST: Final = 2
 LISTENER_FIRST: Final = 1  # ids of listeners and pools start here, so that a zero in a dump is an absence
 POOL_FIRST: Final = 1
 GATEWAY_NODE_ADDRESS: Final = 1
+POLICY_FIRST: Final = 1  # 0: a listener without a policy
+POLICY_IN_USE: Final = 1
+POLICY_SOURCES: Final = 2
+POLICY_ALLOW_ONLY: Final = 4
+POLICY_REJECT: Final = 8
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -53,10 +58,22 @@ class ListenerKey:
 
 @dataclass(frozen=True, slots=True)
 class ListenerEntry:
-    """Value of map `listeners`. One listener_id per Listener of the plan, one pool_id per listener and family."""
+    """Value of map `listeners`. One listener_id per Listener of the plan, one pool_id per listener and family.
+
+    `policy_id` is 0 without a policy.
+    """
 
     listener_id: int
     pool_id: int
+    policy_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """Element of map `policies`, and its entries of map `source_ranges` in the order of the plan's."""
+
+    flags: int
+    sources: tuple[SourceRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +154,7 @@ class MapImage:
     gateways: address -> flags (GATEWAY_NODE_ADDRESS). listeners: whatever key is missing here must go.
     pools: pool_id -> 4 * POOL_SLOTS bytes; a pool_id missing here is unused, its content does not matter.
     backends: backend_id -> entry, FREE ones with their generation included; an id missing here was never used.
+    policies: policy_id -> entry; an id missing here is in no use.
     rejected: pool_id -> slots that hold BACKEND_REJECT.
     left_out: (gateway, listener) -> the table that had no room for all of it. What had room is in the image.
     recipes: pool_id -> what its slots follow from: pools with equal recipes are equal, so none is computed twice.
@@ -148,6 +166,7 @@ class MapImage:
     pools: Mapping[int, bytes]
     backends: Mapping[int, BackendEntry]
     names: Names
+    policies: Mapping[int, PolicyEntry] = field(default_factory=_none)
     rejected: Mapping[int, int] = field(default_factory=_none)
     recipes: Mapping[int, Recipe] = field(default_factory=_none)
     left_out: Mapping[tuple[str, str], str] = field(default_factory=_none)
@@ -157,20 +176,22 @@ class MapImage:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much the tables take: gateways and listeners are so many entries, the others are ids below that number."""
+    """How much the tables take: entries of gateways, listeners, source_ranges; of the others, ids below that number."""
 
     gateways: int = sys.maxsize
     listeners: int = sys.maxsize
     listener_ids: int = sys.maxsize
     pools: int = sys.maxsize
     backends: int = sys.maxsize
+    policies: int = sys.maxsize
+    source_ranges: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """What the kernel holds, and what only the agent's loop can know.
 
-    listeners, backends: read back from the maps (backends with generation != 0, FREE ones too).
+    listeners, backends, policies: read back from the maps (backends with generation != 0, FREE ones too).
     expired: backend ids that were ABSENT for the grace time, by the loop's clock.
     unused: backend ids that are not ACTIVE and that no flow refers to any more (a scan of the flow tables): their ids
         become FREE. Leave it empty when no scan was made.
@@ -187,3 +208,4 @@ class Held:
     node_addresses: frozenset[Address] = frozenset()
     names: Names = field(default_factory=Names)
     room: Room = field(default_factory=Room)
+    policies: Mapping[int, PolicyEntry] = field(default_factory=_none)

@@ -8,9 +8,14 @@ RFC 4291 section 2.6.1, which no gateway or pod has).
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from routes.plan import Address
+
+FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+"""IP version -> address family."""
 
 _V4_PADDING = bytes(12)
 

@@ -14,6 +14,7 @@ from agent.dataplane import records
 from agent.dataplane.changes import Changes, KernelState, changes, narrowed
 from agent.dataplane.counters import start_at_zero
 from agent.dataplane.errors import TableFull
+from agent.dataplane.policies import remove_policies, write_policies
 from agent.dataplane.readback import read_state
 from agent.dataplane.tables import Tables
 from loader.maps import Map
@@ -41,6 +42,7 @@ def _write_over(tables: Tables, image: MapImage, held: KernelState) -> Changes:
 def _write(tables: Tables, held: KernelState, wanted: Changes) -> None:
     start_at_zero(tables.listener_counts, wanted.fresh_listeners)
     start_at_zero(tables.backend_counts, wanted.fresh_backends)
+    write_policies(tables, wanted.policies, held.policies)
     tables.backends.set_many((number, records.backend_record(x)) for number, x in wanted.backends_up.items())
     tables.pools.set_many_raw((tables.pools.key.pack(number), slots) for number, slots in wanted.pools.items())
     if _overflows(tables.listeners, len(held.listeners), len(wanted.listeners)):
@@ -55,6 +57,7 @@ def _write(tables: Tables, held: KernelState, wanted: Changes) -> None:
     )
     _remove_gateways(tables, wanted)
     _remove_listeners(tables, wanted)
+    remove_policies(tables, wanted.policies_gone, held.policies)
     tables.backends.set_many((number, records.backend_record(x)) for number, x in wanted.backends_down.items())
 
 
@@ -78,6 +81,8 @@ def _lack_of_room(tables: Tables, image: MapImage) -> Iterator[TableFull]:
         (tables.listeners, len(image.listeners), "max_listeners"),
         (tables.listener_counts, highest_listener + 1, "max_listeners"),
         (tables.pools, max(image.pools, default=0) + 1, "max_pools"),
+        (tables.policies, max(image.policies, default=0) + 1, "max_policies"),
+        (tables.source_ranges, sum(len(x.sources) for x in image.policies.values()), "max_source_ranges"),
         (tables.backends, max(image.backends, default=0) + 1, "max_backends"),
     ):
         if wanted > table.max_entries:

@@ -2,21 +2,21 @@
 
 Decides: the difference between what is held and what is wanted, in groups that apply.py writes in the order of the
 fields of `Changes`. That order is the point: at every moment in between, whatever a packet can reach is whole.
-  1. backends that become ACTIVE: nothing points at them yet
+  1. policies, each with its ranges before itself, and backends that become ACTIVE: nothing points at them yet
   2. pools: every id in them is active now, as are those they held before
   3. listeners, then gateways: the door is opened last
   4. gateways, then listeners that go: the door is closed first
-  5. backends that stop being ACTIVE: nothing points at them any more
+  5. policies, then their ranges; backends that stop being ACTIVE: nothing points at them any more
 Rules: equal states make empty changes; pools and FREE backends that the image does not name are left as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from agent.compile.image import BackendEntry, BackendState, ListenerEntry, ListenerKey, MapImage, Touched
+from agent.compile.image import BackendEntry, BackendState, ListenerEntry, ListenerKey, MapImage, PolicyEntry, Touched
 from agent.compile.pool_table import PoolTable
 from routes.plan import Address
 
@@ -32,6 +32,7 @@ class KernelState:
     listeners: Mapping[ListenerKey, ListenerEntry]
     pools: Mapping[int, bytes]
     backends: Mapping[int, BackendEntry]
+    policies: Mapping[int, PolicyEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,27 @@ class Changes:
 
     fresh_listeners: frozenset[int]
     fresh_backends: frozenset[int]
+    policies: Mapping[int, PolicyEntry]
     backends_up: Mapping[int, BackendEntry]
     pools: Mapping[int, bytes]
     listeners: Mapping[ListenerKey, ListenerEntry]
     gateways: Mapping[Address, int]
     gateways_gone: frozenset[Address]
     listeners_gone: frozenset[ListenerKey]
+    policies_gone: frozenset[int]
     backends_down: Mapping[int, BackendEntry]
 
     def __bool__(self) -> bool:
         return any(
             (
+                self.policies,
                 self.backends_up,
                 self.pools,
                 self.listeners,
                 self.gateways,
                 self.gateways_gone,
                 self.listeners_gone,
+                self.policies_gone,
                 self.backends_down,
             )
         )
@@ -71,6 +76,10 @@ class Changes:
             yield f"gateway {address} is missing or has other flags"
         for address in self.gateways_gone:
             yield f"gateway {address} is held and not wanted"
+        for number in self.policies:
+            yield f"policy {number} is missing or says something else"
+        for number in self.policies_gone:
+            yield f"policy {number} is held and not wanted"
         for number in self.pools:
             yield f"pool {number} holds other backends"
         for number, entry in (*self.backends_up.items(), *self.backends_down.items()):
@@ -86,23 +95,26 @@ def changes(held: KernelState, image: MapImage) -> Changes:
         fresh_backends=frozenset(
             number for number, x in backends.items() if x.generation != _generation(held.backends, number)
         ),
+        policies=_differing(held.policies, image.policies),
         backends_up={number: x for number, x in backends.items() if x.state is BackendState.ACTIVE},
         pools=_differing_pools(held.pools, image.pools),
         listeners=_differing(held.listeners, image.listeners),
         gateways=_differing(held.gateways, image.gateways),
         gateways_gone=frozenset(held.gateways.keys() - image.gateways.keys()),
         listeners_gone=frozenset(held.listeners.keys() - image.listeners.keys()),
+        policies_gone=frozenset(held.policies.keys() - image.policies.keys()),
         backends_down={number: x for number, x in backends.items() if x.state is not BackendState.ACTIVE},
     )
 
 
 def narrowed(image: MapImage, touched: Touched) -> MapImage:
-    """The pools and backends of an image that were touched, and no listeners or gateways."""
+    """The pools and backends of an image that were touched, and nothing else."""
     pools = image.pools
     return replace(
         image,
         gateways={},
         listeners={},
+        policies={},
         pools=pools.only(touched.pools) if isinstance(pools, PoolTable) else {x: pools[x] for x in touched.pools},
         backends={x: image.backends[x] for x in touched.backends},
     )

@@ -29,6 +29,7 @@ class ListenerCount:
     connections: int = 0
     rejected: int = 0
     refused: int = 0
+    denied: int = 0
 
 
 @dataclass(frozen=True, slots=True)

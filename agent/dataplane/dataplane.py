@@ -42,6 +42,7 @@ from agent.dataplane.links import node_addresses, read_links
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Life, Memory, life, lives, recall
 from agent.dataplane.objects import load, start_ageing
+from agent.dataplane.policies import read_policies
 from agent.dataplane.readback import read_backends, read_listeners, read_part, read_state, room
 from agent.dataplane.snat import declare_symmetric
 from agent.dataplane.sockets import used_ports
@@ -126,6 +127,7 @@ class Dataplane:
             node_addresses=node_addresses(self._netlink),
             names=self._names(backends),
             room=room(self._tables),
+            policies=read_policies(self._tables),
         )
 
     @property

@@ -34,6 +34,8 @@ BORROWED = (
     "route_mtus",
     "gateways",
     "listeners",
+    "policies",
+    "source_ranges",
     "pools",
     "backends",
 )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from agent.compile.image import BackendEntry, ListenerEntry, ListenerKey, Room
 from agent.dataplane import records
 from agent.dataplane.changes import KernelState
+from agent.dataplane.policies import read_policies
 from agent.dataplane.tables import Tables
 from loader.maps import Map
 
@@ -36,7 +37,7 @@ class HeldPools(Mapping[int, bytes]):
 
 
 def read_part(tables: Tables, pools: Collection[int], backends: Collection[int]) -> KernelState:
-    """Some pools and backends, and no listeners or gateways."""
+    """Some pools and backends, and nothing else."""
     found = {x: tables.backends.get(x) for x in backends}
     entries = {x: records.backend_of(record) for x, record in found.items() if record is not None}
     return KernelState({}, {}, HeldPools(tables.pools, pools), entries)
@@ -49,6 +50,7 @@ def read_state(tables: Tables, pools: Collection[int]) -> KernelState:
         listeners=read_listeners(tables),
         pools=HeldPools(tables.pools, pools),
         backends=read_backends(tables),
+        policies=read_policies(tables),
     )
 
 
@@ -76,4 +78,6 @@ def room(tables: Tables) -> Room:
         listener_ids=tables.listener_counts.max_entries,
         pools=tables.pools.max_entries,
         backends=tables.backends.max_entries,
+        policies=tables.policies.max_entries,
+        source_ranges=tables.source_ranges.max_entries,
     )

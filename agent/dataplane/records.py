@@ -43,12 +43,12 @@ def listener_key_of(record: Record) -> ListenerKey:
 
 def listener_record(entry: ListenerEntry) -> Record:
     """`struct listener`."""
-    return {"listener_id": entry.listener_id, "pool_id": entry.pool_id}
+    return {"listener_id": entry.listener_id, "pool_id": entry.pool_id, "policy_id": entry.policy_id}
 
 
 def listener_of(record: Record) -> ListenerEntry:
     """The entry in a `struct listener`."""
-    return ListenerEntry(record["listener_id"], record["pool_id"])
+    return ListenerEntry(record["listener_id"], record["pool_id"], record["policy_id"])
 
 
 def backend_record(entry: BackendEntry) -> Record:

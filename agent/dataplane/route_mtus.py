@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
+from agent.dataplane.addresses import FAMILIES
 from agent.dataplane.fib import Route
-from agent.dataplane.snat import FAMILIES
 from agent.dataplane.tables import Tables
 
 _BITS = {4: 32, 6: 128}

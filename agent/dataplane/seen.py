@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from agent.dataplane.addresses import FAMILIES
 from agent.dataplane.hooks import Role
 from agent.dataplane.links import name_of
 from agent.dataplane.records import address_of
-from agent.dataplane.snat import FAMILIES
 from agent.dataplane.tables import Tables
 from agent.dataplane.ways import ways
 from routes.plan import Address

@@ -9,13 +9,13 @@ are, and removed after. Must never: lend an address that the node does not hold,
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from pyroute2 import IPRoute
 
+from agent.dataplane.addresses import FAMILIES
 from agent.dataplane.records import Record, address_record
 from agent.dataplane.tables import Tables
 from routes.plan import Address
@@ -24,7 +24,6 @@ from routes.plan import Address
 _UNUSABLE = 0x08 | 0x40
 _LESSER = 0x01 | 0x20
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
-FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,18 @@ from loader.running import types
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
 
-_WRITTEN = ("interfaces", "snat_sources", "symmetric", "route_mtus", "gateways", "listeners", "pools", "backends")
+_WRITTEN = (
+    "interfaces",
+    "snat_sources",
+    "symmetric",
+    "route_mtus",
+    "gateways",
+    "listeners",
+    "policies",
+    "source_ranges",
+    "pools",
+    "backends",
+)
 _COUNTED = ("verdicts", "listener_counts", "backend_counts", "flow_usage")
 _STRUCT_OF = {
     "interfaces": "interface",
@@ -50,6 +61,8 @@ class Tables:
     route_mtus: Map
     gateways: Map
     listeners: Map
+    policies: Map
+    source_ranges: Map
     pools: Map
     backends: Map
     verdicts: Map

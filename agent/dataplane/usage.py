@@ -82,6 +82,8 @@ class UsageMeter:
             (tables.listeners, len(listeners)),
             (tables.gateways, _count(tables.gateways)),
             (tables.interfaces, _count(tables.interfaces)),
+            (tables.policies, len({x.policy_id for x in listeners.values() if x.policy_id})),
+            (tables.source_ranges, _count(tables.source_ranges)),
             (tables.pools, len({x.pool_id for x in listeners.values()})),
             (tables.backends, backends),
         ):

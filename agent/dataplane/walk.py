@@ -17,10 +17,11 @@ from agent.compile.image import BACKEND_FIRST, MapImage
 from agent.compile.pool_table import PoolTable
 from agent.dataplane import records
 from agent.dataplane.changes import KernelState, changes
+from agent.dataplane.policies import read_policies, read_policy, slices
 from agent.dataplane.readback import HeldPools, read_listeners
 from agent.dataplane.tables import Tables
 
-_LISTENERS, _POOLS, _BACKENDS = 256, 128, 512  # of a slice
+_LISTENERS, _RANGES, _POOLS, _BACKENDS = 256, 256, 128, 512  # of a slice
 
 _T = TypeVar("_T")
 
@@ -37,6 +38,13 @@ def differences(tables: Tables, image: Callable[[], MapImage]) -> Iterator[tuple
         yield _told(
             KernelState({}, read_listeners(tables), {}, {}), replace(_nothing(image()), listeners=image().listeners)
         )
+    for part in slices(image().policies, _RANGES):
+        wanted_part = {x: entry for x, entry in part.items() if x in image().policies}
+        found_part = {x: held for x, e in wanted_part.items() if (held := read_policy(tables, x, e.sources))}
+        yield _told(KernelState({}, {}, {}, {}, found_part), replace(_nothing(image()), policies=wanted_part))
+    if sum(1 for _ in tables.source_ranges.raw_items()) != sum(len(x.sources) for x in image().policies.values()):
+        held_policies = read_policies(tables)
+        yield _told(KernelState({}, {}, {}, {}, held_policies), replace(_nothing(image()), policies=image().policies))
     for ids in _slices(image().pools, _POOLS):
         now = image().pools
         known = [x for x in ids if x in now]
@@ -69,7 +77,7 @@ def _told(held: KernelState, image: MapImage) -> tuple[str, ...]:
 
 
 def _nothing(image: MapImage) -> MapImage:
-    return replace(image, gateways={}, listeners={}, pools={}, backends={})
+    return replace(image, gateways={}, listeners={}, policies={}, pools={}, backends={})
 
 
 def _slices(things: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -114,7 +114,7 @@ class DataPath:
         )
         for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
             key = {"address": _address(address), "port": port, "protocol": protocol}
-            self.object.map("listeners").set(key, {"listener_id": number, "pool_id": number})
+            self.object.map("listeners").set(key, {"listener_id": number, "pool_id": number, "policy_id": 0})
 
     def _more_listeners(self) -> None:
         """A hundred ports on each of as many gateway addresses as it takes."""
@@ -123,7 +123,7 @@ class DataPath:
             address = _address(ip_address("10.210.0.1") + number // 100)
             keys.append({"address": address, "port": 1000 + number % 100, "protocol": socket.IPPROTO_TCP})
         self.object.map("gateways").set_many([(x["address"], {"flags": 0}) for x in keys[::100]])
-        self.object.map("listeners").set_many([(x, {"listener_id": 0, "pool_id": 0}) for x in keys])
+        self.object.map("listeners").set_many([(x, {"listener_id": 0, "pool_id": 0, "policy_id": 0}) for x in keys])
 
 
 def pod(name: str, family: int) -> Address:

@@ -61,14 +61,15 @@ def connect(namespace: Namespace, address: Address, port: int, source: tuple[str
     return _connected(namespace, address, port, socket.SOCK_STREAM, source)
 
 
-def associate(namespace: Namespace, address: Address, port: int) -> socket.socket:
-    """A connected UDP socket in the namespace, at a port that was not used before.
+def associate(namespace: Namespace, address: Address, port: int, source: str = "") -> socket.socket:
+    """A connected UDP socket in the namespace, at a port that was not used before; `source`: its address.
 
     The kernel would choose at random, and a port that was used a moment ago belongs to a flow that is not new.
     """
     while True:
         try:
-            return _connected(namespace, address, port, socket.SOCK_DGRAM, (UNSPECIFIED[address.version], next(_ports)))
+            own = (source or UNSPECIFIED[address.version], next(_ports))
+            return _connected(namespace, address, port, socket.SOCK_DGRAM, own)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -37,6 +37,7 @@ LISTENERS = (
             ),
             BackendReport(1, "default/b:80", 1, 0.25, "there is no such Service", ()),
         ),
+        policies=("default/inside",),
     ),
 )
 

@@ -76,6 +76,22 @@ spec:
 """
 
 
+POLICIES = tuple(
+    f"""
+apiVersion: penstock.dev/v1alpha1
+kind: FlowPolicy
+metadata: {{name: {name}, namespace: default}}
+spec:
+  targetRefs: [{", ".join(f"{{group: gateway.networking.k8s.io, {x}}}" for x in targets)}]
+  sources: {{deny: [{network}]}}
+"""
+    for name, network, *targets in (
+        ("routes", "10.1.0.0/16", "kind: TCPRoute, name: a", "kind: UDPRoute, name: b", "kind: TCPRoute, name: b"),
+        ("listener", "10.2.0.0/16", "kind: Gateway, name: other, sectionName: web", "kind: UDPRoute, name: b"),
+    )
+)
+
+
 @st.composite
 def some_routes(draw: st.DrawFn) -> tuple[str, ...]:
     """Routes of two kinds, ages and namespaces, on listeners that they share."""
@@ -109,7 +125,7 @@ def test_any_change_gives_what_everything_gives(
     old: Mapping[ObjectKey, Object] | None = None
     for routes, services, known in found:
         endpoints = (endpoint_slice(name, *x, suffix=suffix) for (name, suffix), x in known.items())
-        new = decoded(GATEWAY, TWO_GATEWAYS, *routes, *services, *endpoints)
+        new = decoded(GATEWAY, TWO_GATEWAYS, *POLICIES, *routes, *services, *endpoints)
         scratch = wanted(new, ())
         if old is None:
             before = scratch

@@ -93,6 +93,8 @@ SIZES = {
     "snat_sources": 16,
     "gateways": 16,
     "listeners": 256,
+    "policies": 16,
+    "source_ranges": 64,
     "pools": len(SERVICES),
     "backends": 64,
     "listener_counts": 64,
@@ -207,7 +209,7 @@ class Rig:
             self.map("gateways").set(address(net, net.gateway), {"flags": 0})
             self.map("gateways").set(address(net, net.node), {"flags": o.GATEWAY_NODE_ADDRESS})
         for service in SERVICES.values():
-            listener = {"listener_id": service.listener_id, "pool_id": service.pool_id}
+            listener = {"listener_id": service.listener_id, "pool_id": service.pool_id, "policy_id": 0}
             for gateway in (service.net.gateway, service.net.node):
                 self.map("listeners").set(
                     {"address": address(service.net, gateway), "port": service.port, "protocol": service.protocol},

@@ -238,5 +238,7 @@ _NOT_REACHED = {
     "DROP_RATE_LIMITED",
     "DROP_TABLE_FULL",
     "DROP_MOVING",
+    "DROP_DENIED",  # no listener there has a policy
+    "VERDICT_REFUSED_DENIED",
     "DROP_INTERNAL",
 }

@@ -10,8 +10,8 @@ import yaml
 
 from routes import InvalidObject, decode_all, endpoints, refused_endpoints, resolve
 from routes.objects import EndpointSlice, Object, Service
-from routes.plan import Listener, Plan
-from routes.status import Condition, GatewayClassStatus, GatewayStatus, RouteStatus, Statuses
+from routes.plan import Listener, Plan, Policy
+from routes.status import Condition, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus, Statuses
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -63,6 +63,19 @@ def _listener(listener: Listener) -> dict[str, Any]:
             else f"{x.position}: weight {x.weight}, REJECT {x.name}: {x.why}"
             for x in listener.backends
         ],
+        **({"policy": _policy(listener.policy)} if listener.policy is not None else {}),
+    }
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    others = "denied" if policy.allow_only else "allowed"
+    return {
+        "of": list(policy.names),
+        "sources": {
+            **{str(x.network): "allowed" if x.allowed else "denied" for x in policy.sources},
+            "others": others,
+        },
+        "denied": "Reject" if policy.reject else "Drop",
     }
 
 
@@ -81,12 +94,12 @@ def _endpoints(objects: Iterable[Object], plan: Plan) -> dict[str, list[str]]:
 def _statuses(statuses: Statuses) -> dict[str, Any]:
     return {
         f"{x.key.kind} {x.key}": _status(x)
-        for group in (statuses.classes, statuses.gateways, statuses.routes)
+        for group in (statuses.classes, statuses.gateways, statuses.routes, statuses.policies)
         for x in group
     }
 
 
-def _status(status: GatewayClassStatus | GatewayStatus | RouteStatus) -> Mapping[str, Any]:
+def _status(status: GatewayClassStatus | GatewayStatus | RouteStatus | PolicyStatus) -> Mapping[str, Any]:
     match status:
         case GatewayClassStatus():
             return _conditions(status.conditions)
@@ -109,6 +122,13 @@ def _status(status: GatewayClassStatus | GatewayStatus | RouteStatus) -> Mapping
                     filter(None, (x.parent.namespace, x.parent.name, x.parent.section_name, str(x.parent.port or "")))
                 ): _conditions(x.conditions)
                 for x in status.parents
+            }
+        case PolicyStatus():
+            return {
+                "/".join(filter(None, (x.ancestor.kind, x.ancestor.name, x.ancestor.section_name))): _conditions(
+                    x.conditions
+                )
+                for x in status.ancestors
             }
 
 

@@ -25,6 +25,7 @@ def test_example_is_served_whole(folder: Path) -> None:
     assert found.ignored == ()
     assert plan.listeners
     told = [x for status in statuses.routes for parent in status.parents for x in parent.conditions]
+    told += [x for status in statuses.policies for target in status.ancestors for x in target.conditions]
     told += [x for status in statuses.gateways for x in status.conditions if x.type != "Programmed"]
     assert [x for x in told if x.status != "True"] == []
     assert [x.name for x in plan.listeners if x.route is None] == []

@@ -50,9 +50,20 @@ endpoints:
 ports:
   - {name: a, port: 80}
 """
+POLICY = """
+apiVersion: penstock.dev/v1alpha1
+kind: FlowPolicy
+metadata: {name: p, namespace: apps}
+spec:
+  targetRefs:
+    - {group: gateway.networking.k8s.io, kind: Gateway, name: gw, sectionName: a}
+    - {group: gateway.networking.k8s.io, kind: TCPRoute, name: r}
+  sources: {allow: [10.0.0.0/8, "fd00::/8"], deny: [10.1.0.0/16], denied: Reject}
+"""
 ABSENT = object()
 LISTENER = ("spec", "listeners", 1)
 REF = ("spec", "rules", 0, "backendRefs", 0)
+TARGET = ("spec", "targetRefs", 1)
 
 # manifest, path of the field that is changed, its new value, the error
 WRONG = [
@@ -134,10 +145,32 @@ WRONG = [
     (SLICE, ("endpoints", 0, "addresses", 0), "web", "endpoints[0].addresses[0]: 'web' is not an IP address"),
     (SLICE, ("endpoints", 0, "addresses", 0), "fd00::1", "endpoints[0].addresses[0]: 'fd00::1' is not of addressType"),
     (SLICE, ("metadata", "labels"), {"a": 1}, "EndpointSlice apps/web-1: metadata.labels"),
+    (
+        POLICY,
+        ("apiVersion",),
+        "penstock.dev/v1",
+        "FlowPolicy apps/p: apiVersion: version 'v1' is not served (v1alpha1)",
+    ),
+    (POLICY, ("spec", "targetRefs"), [], "FlowPolicy apps/p: spec.targetRefs: expected `array` of length >= 1"),
+    (POLICY, (*TARGET, "kind"), "Service", "FlowPolicy apps/p: spec.targetRefs[1]: gateway.networking.k8s.io/Service"),
+    (POLICY, (*TARGET, "group"), "", "spec.targetRefs[1]: /TCPRoute is no Gateway, TCPRoute or UDPRoute"),
+    (POLICY, (*TARGET, "sectionName"), "a", "spec.targetRefs[1].sectionName: must be absent for a TCPRoute"),
+    (
+        POLICY,
+        TARGET,
+        {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw", "sectionName": "a"},
+        "spec.targetRefs[1]: is the same target as an earlier one",
+    ),
+    (POLICY, ("spec", "sources", "denied"), "Reset", "spec.sources.denied: invalid enum value 'Reset'"),
+    (POLICY, ("spec", "sources", "allow", 1), "10.0.0.1", "spec.sources.allow[1]: '10.0.0.1' is not a CIDR such as"),
+    (POLICY, ("spec", "sources", "allow", 1), "10.0.0.0/255.0.0.0", "spec.sources.allow[1]: '10.0.0.0/255.0.0.0' is"),
+    (POLICY, ("spec", "sources", "allow", 1), "10.0.0.1/8", "spec.sources.allow[1]: 10.0.0.1/8 has host bits set"),
+    (POLICY, ("spec", "sources", "deny", 0), "10.0.0.0/33", "spec.sources.deny[0]: '10.0.0.0/33' does not appear to"),
+    (POLICY, ("spec", "sources", "deny", 0), "fe80::%1/64", "spec.sources.deny[0]: 'fe80::%1/64' is not a CIDR"),
 ]
 
 
-@pytest.mark.parametrize("text", [GATEWAY, ROUTE, SERVICE, SLICE])
+@pytest.mark.parametrize("text", [GATEWAY, ROUTE, SERVICE, SLICE, POLICY])
 def test_unchanged_manifest_is_right(text: str) -> None:
     assert decode(yaml.safe_load(text)) is not None
 

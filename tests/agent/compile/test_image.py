@@ -13,7 +13,19 @@ from routes.plan import Protocol
 ABI = (Path(__file__).parents[3] / "bpf" / "abi.h").read_text()
 
 
-@pytest.mark.parametrize("name", ["POOL_SLOTS", "BACKEND_REJECT", "BACKEND_FIRST", "GATEWAY_NODE_ADDRESS"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "POOL_SLOTS",
+        "BACKEND_REJECT",
+        "BACKEND_FIRST",
+        "GATEWAY_NODE_ADDRESS",
+        "POLICY_IN_USE",
+        "POLICY_SOURCES",
+        "POLICY_ALLOW_ONLY",
+        "POLICY_REJECT",
+    ],
+)
 def test_constant(name: str) -> None:
     assert getattr(image, name) == _number(name)
 

@@ -130,6 +130,8 @@ def settings(bpffs: Path, tmp_path: Path) -> Settings:
             max_gateways=8,
             max_listeners=8,
             max_pools=8,
+            max_policies=8,
+            max_source_ranges=8,
             max_backends=64,
             max_interfaces=16,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from agent.compile.image import (
@@ -16,8 +16,9 @@ from agent.compile.image import (
     ListenerKey,
     MapImage,
     Names,
+    PolicyEntry,
 )
-from routes.plan import Address, Protocol
+from routes.plan import Address, Protocol, SourceRange
 
 GATEWAY, GATEWAY6 = ip_address("10.9.0.1"), ip_address("fd00:9::99")
 BACKEND, BACKEND6 = ip_address("10.1.0.5"), ip_address("fd00:1::5")
@@ -27,6 +28,12 @@ def backend(number: int = 2, **changes: Any) -> BackendEntry:
     """Backend `number` (of an IPv4 listener unless said otherwise), ACTIVE."""
     entry = BackendEntry(BACKEND + number - 2, 8080, 1, BackendState.ACTIVE, 1, 0)
     return replace(entry, **changes)
+
+
+def policy(*networks: str, flags: int = 3) -> PolicyEntry:
+    """A policy with these networks, denied where "!" stands before."""
+    ranges = [SourceRange(ip_network(x.removeprefix("!")), not x.startswith("!")) for x in networks]
+    return PolicyEntry(flags, tuple(ranges))
 
 
 def pool(*ids: int) -> bytes:
@@ -41,13 +48,17 @@ def make_image(
     pools: Mapping[int, bytes] | None = None,
     backends: Mapping[int, BackendEntry] | None = None,
     names: Names | None = None,
+    policies: Mapping[int, PolicyEntry] | None = None,
 ) -> MapImage:
-    """An image: TCP and UDP on each port of each gateway, the n-th port being listener n with pool n."""
+    """An image: TCP and UDP on each port of each gateway, the n-th port being listener n with pool n, and
+    policy n where there is one."""
     gateways = {GATEWAY: 0} if gateways is None else gateways
     return MapImage(
         gateways=gateways,
         listeners={
-            ListenerKey(address, port, protocol): ListenerEntry(number, number)
+            ListenerKey(address, port, protocol): ListenerEntry(
+                number, number, number if number in (policies or {}) else 0
+            )
             for number, port in enumerate(ports, 1)
             for address in gateways
             for protocol in Protocol
@@ -55,4 +66,5 @@ def make_image(
         pools={number: pool(2) for number, _ in enumerate(ports, 1)} if pools is None else pools,
         backends={2: backend()} if backends is None else backends,
         names=names or Names(),
+        policies=policies or {},
     )

@@ -14,7 +14,7 @@ from agent.dataplane.counters import BackendCount, ListenerCount, read_counters
 from agent.dataplane.errors import TableFull
 from agent.dataplane.readback import read_state
 
-from .images import GATEWAY, GATEWAY6, backend, make_image, pool
+from .images import GATEWAY, GATEWAY6, backend, make_image, policy, pool
 from .packets import CLIENT, syn
 
 STORY = {
@@ -30,6 +30,9 @@ STORY = {
     "its id belongs to another": make_image(
         pools={1: pool(3)}, backends={2: backend(), 3: backend(3, generation=2, port=9)}
     ),
+    "a policy": make_image(policies={1: policy("0.0.0.0/0", "10.0.0.0/8", "!::/0", "2001:db8::/32", flags=7)}),
+    "other networks": make_image(policies={1: policy("10.0.0.0/8", "!10.1.0.0/16", "2001:db8::/32")}),
+    "two policies": make_image(ports=(80, 81), policies={1: policy(flags=5), 2: policy("!2001:db8::/32")}),
     "everybody is rejected": make_image(pools={1: pool(1)}, backends={}),
     "nothing": make_image(gateways={}, ports=(), pools={}, backends={}),
 }
@@ -49,7 +52,7 @@ def test_each_image_is_held_whatever_was_held_before(loaded) -> None:
 
 
 def test_what_somebody_else_changed_is_found_and_mended(loaded) -> None:
-    image = STORY["more gateways, listeners and backends"]
+    image = replace(STORY["more gateways, listeners and backends"], policies={1: policy("!10.0.0.0/8", "::/0")})
     tables = loaded.tables
     write_image(tables, image)
     for damage in (
@@ -57,6 +60,10 @@ def test_what_somebody_else_changed_is_found_and_mended(loaded) -> None:
         lambda: tables.gateways.set({"octets": bytes(16)}, {"flags": 0}),
         lambda: tables.pools.set_raw(tables.pools.key.pack(1), bytes(tables.pools.value.size)),
         lambda: tables.backends.set(2, tables.backends.value.zero),
+        lambda: tables.policies.set(1, {"flags": 0}),
+        lambda: [tables.source_ranges.delete(key) for key, _ in list(tables.source_ranges.items())],
+        lambda: [tables.source_ranges.set(key, {"rule": 1}) for key, _ in list(tables.source_ranges.items())],
+        lambda: [tables.source_ranges.set({**key, "policy_id": 3}, x) for key, x in list(tables.source_ranges.items())],
         lambda: [tables.listeners.delete(key) for key, _ in list(tables.listeners.items())],
     ):
         damage()
@@ -71,6 +78,12 @@ def test_what_somebody_else_changed_is_found_and_mended(loaded) -> None:
         (make_image(gateways={GATEWAY + i: 0 for i in range(9)}, ports=()), "gateways", "max_gateways"),
         (make_image(ports=(80, 81, 82, 83, 84), pools={}), "listeners", "max_listeners"),
         (make_image(pools={8: pool(2)}), "pools", "max_pools"),
+        (make_image(policies={8: policy()}), "policies", "max_policies"),
+        (
+            make_image(policies={1: policy(*(f"10.{i}.0.0/16" for i in range(9)))}),
+            "source_ranges",
+            "max_source_ranges",
+        ),
         (make_image(backends={64: backend()}), "backends", "max_backends"),
     ],
 )

@@ -23,12 +23,14 @@ def test_the_order_of_writing() -> None:
     assert [x.name for x in fields(Changes)] == [
         "fresh_listeners",
         "fresh_backends",
+        "policies",
         "backends_up",
         "pools",
         "listeners",
         "gateways",
         "gateways_gone",
         "listeners_gone",
+        "policies_gone",
         "backends_down",
     ]
 

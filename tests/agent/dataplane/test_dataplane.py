@@ -40,7 +40,7 @@ from agent.settings import Settings, TableSizes
 sys.path.insert(0, sys.argv[3])
 from dataplane.images import make_image
 sizes = TableSizes(tcp_flows=1024, half_open=1024, udp_flows=1024, max_gateways=8, max_listeners=8, max_pools=8,
-                   max_backends=64, max_interfaces=16)
+                   max_backends=64, max_interfaces=16, max_policies=8, max_source_ranges=8)
 pins, run = Path(sys.argv[1]), Path(sys.argv[2])
 dataplane = Dataplane.open(Settings(uplinks=("eth0",), tables=sizes, pin_dir=pins, run_dir=run))
 dataplane.apply(make_image())

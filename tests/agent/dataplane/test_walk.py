@@ -13,7 +13,7 @@ from agent.dataplane.readback import read_state
 from agent.dataplane.walk import differences
 from routes.plan import Protocol
 
-from .images import GATEWAY, GATEWAY6, backend, make_image, pool
+from .images import GATEWAY, GATEWAY6, backend, make_image, policy, pool
 
 IMAGE = make_image(ports=(80, 81), pools={1: pool(2, 3), 2: pool(3)}, backends={2: backend(), 3: backend(3)})
 OTHERS = [
@@ -24,6 +24,10 @@ OTHERS = [
     replace(IMAGE, pools={1: pool(2), 2: pool(3)}),
     replace(IMAGE, backends={2: backend(), 3: backend(3, generation=2)}),
     replace(IMAGE, backends={2: backend()}),
+    replace(IMAGE, policies={1: policy("10.0.0.0/8", "!2001:db8::/32")}),
+    replace(IMAGE, policies={1: policy("10.0.0.0/8", "!2001:db8::/32", flags=11)}),
+    replace(IMAGE, policies={1: policy("10.0.0.0/8", "2001:db8::/32")}),
+    replace(IMAGE, policies={1: policy("10.0.0.0/8"), 3: policy("!2001:db8::/32")}),
 ]
 
 

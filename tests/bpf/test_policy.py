@@ -1,0 +1,158 @@
+"""What a policy says to those who would begin a flow: by source, both families, and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
+
+import pytest
+from scapy.layers.inet import TCP as TCPHeader
+from scapy.layers.inet import UDP as UDPHeader
+from scapy.packet import Packet
+
+from .conftest import OpenRig
+from .exchange import answered, dropped
+from .objects import (
+    DENIED,
+    FORWARDED,
+    NO_FLOW,
+    REFUSED_DENIED,
+    REPLIED,
+    UPLINK_INGRESS,
+    PolicyFlag,
+    SourceRule,
+)
+from .rig import FLOW_TABLES, SERVED, SERVICES, TCP, UDP, Rig, address
+from .story import CLIENT_PORT, After, Story, backend, client
+from .test_refuse import ask, rst, unreachable
+from .world import V4, V6, Net
+
+POLICY = 5
+IN_USE, SOURCES, ALLOW_ONLY, REJECT = (PolicyFlag[f"POLICY_{x}"] for x in ("IN_USE", "SOURCES", "ALLOW_ONLY", "REJECT"))
+
+# Networks that the client is in, from wide to narrow, and one that it is not in.
+ALL, WIDE, NARROW, SELF, OTHER = range(5)
+
+
+def networks(net: Net) -> tuple[str, ...]:
+    own = ip_network(net.client)
+    widths = (0, 8, 24, 32) if net is V4 else (0, 32, 64, 128)
+    return (*(str(own.supernet(new_prefix=x)) for x in widths), "203.0.113.0/24" if net is V4 else "2001:db8:f::/48")
+
+
+@contextmanager
+def policy(rig: Rig, net: Net, flags: int, *ranges: str, protocol: int = TCP, number: int = POLICY) -> Iterator[None]:
+    """SERVED's listener of that family and protocol has it; "!" stands before a network that is denied."""
+    service = SERVICES[net, SERVED, protocol]
+    keys = []
+    for text in ranges:
+        network = ip_network(text.removeprefix("!"))
+        key = {
+            "prefix": 64 + network.prefixlen,
+            "policy_id": number,
+            "family": net.family,
+            "address": address(net, str(network.network_address)),
+        }
+        keys.append(key)
+        rule = SourceRule["SOURCE_DENIED" if text.startswith("!") else "SOURCE_ALLOWED"]
+        rig.map("source_ranges").set(key, {"rule": rule})
+    rig.map("policies").set(number, {"flags": flags})
+    at = {"address": address(net, net.gateway), "port": SERVED, "protocol": protocol}
+    listener = {"listener_id": service.listener_id, "pool_id": service.pool_id, "policy_id": 0}
+    rig.map("listeners").set(at, {**listener, "policy_id": number})
+    try:
+        yield
+    finally:
+        rig.map("listeners").set(at, listener)
+        rig.map("policies").set(number, {"flags": 0})
+        for key in keys:
+            rig.map("source_ranges").delete(key)
+
+
+def begin(net: Net, protocol: int) -> Packet:
+    header = TCPHeader(flags="S", seq=100) if protocol == TCP else UDPHeader()
+    header.sport, header.dport = CLIENT_PORT, SERVED
+    return ask(net, header)
+
+
+# flags beside IN_USE and SOURCES, (which network, whether it is denied), is the client denied?
+RULES: dict[str, tuple[int, tuple[tuple[int, bool], ...], bool]] = {
+    "denied itself": (0, ((SELF, True),), True),
+    "another is denied": (0, ((OTHER, True),), False),
+    "allowed itself": (ALLOW_ONLY, ((SELF, False),), False),
+    "another is allowed": (ALLOW_ONLY, ((OTHER, False),), True),
+    "all are denied": (0, ((ALL, True),), True),
+    "all are allowed": (ALLOW_ONLY, ((ALL, False),), False),
+    "nobody is allowed": (ALLOW_ONLY, (), True),
+    "an exception of those denied": (0, ((WIDE, True), (NARROW, False)), False),
+    "an exception of those allowed": (ALLOW_ONLY, ((WIDE, False), (NARROW, True)), True),
+    "an exception of the exception": (0, ((ALL, True), (NARROW, False), (SELF, True)), True),
+    "an exception elsewhere": (0, ((WIDE, True), (OTHER, False)), True),
+}
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+@pytest.mark.parametrize("case", RULES)
+def test_the_longest_prefix_decides(open_rig: OpenRig, net: Net, protocol: int, case: str) -> None:
+    rig = open_rig()
+    flags, which, is_denied = RULES[case]
+    ranges = [("!" if denied else "") + networks(net)[x] for x, denied in which]
+    with policy(rig, net, IN_USE | SOURCES | flags, *ranges, protocol=protocol):
+        if is_denied:
+            dropped(rig, UPLINK_INGRESS, begin(net, protocol), DENIED)
+            assert {rig.entries(x) for x in FLOW_TABLES} == {0}
+        else:
+            assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, begin(net, protocol))).verdict == FORWARDED
+    counted = rig.counted("listener_counts").get(SERVICES[net, SERVED, protocol].listener_id, {"denied": 0})
+    assert counted["denied"] == is_denied
+
+
+def test_tcp_is_answered_if_it_is_to_be(rig: Rig, net: Net) -> None:
+    with policy(rig, net, IN_USE | SOURCES | REJECT, "!" + networks(net)[SELF]):
+        answered(rig, UPLINK_INGRESS, begin(net, TCP), REFUSED_DENIED, rst(net, SERVED, ("RA", 0, 101)))
+
+
+def test_udp_is_answered_if_it_is_to_be(rig: Rig, net: Net) -> None:
+    with policy(rig, net, IN_USE | SOURCES | REJECT, "!" + networks(net)[SELF], protocol=UDP):
+        sent = begin(net, UDP)
+        answered(rig, UPLINK_INGRESS, sent, REFUSED_DENIED, unreachable(net, sent))
+
+
+def test_what_cannot_be_answered_is_dropped_as_denied(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig(reply_rate_limit=0)
+    with policy(rig, net, IN_USE | SOURCES | REJECT, "!" + networks(net)[SELF]):
+        dropped(rig, UPLINK_INGRESS, begin(net, TCP), DENIED)
+
+
+def test_a_stray_rst_is_none_of_a_policys_business(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    with policy(rig, net, IN_USE | SOURCES, "!" + networks(net)[SELF]):
+        dropped(rig, UPLINK_INGRESS, ask(net, TCPHeader(sport=CLIENT_PORT, dport=SERVED, flags="R")), NO_FLOW)
+    assert rig.counted("listener_counts") == {}
+
+
+def test_a_policy_that_is_gone_denies_without_an_answer(open_rig: OpenRig, net: Net) -> None:
+    """A packet that found its listener just before it was switched: it is sent again, and meets the new policy."""
+    rig = open_rig()
+    with policy(rig, net, 0):
+        dropped(rig, UPLINK_INGRESS, begin(net, TCP), DENIED)
+
+
+def test_ranges_are_those_of_one_policy_and_family(open_rig: OpenRig) -> None:
+    rig = open_rig()
+    with policy(rig, V6, IN_USE | SOURCES, "!::/0"), policy(rig, V4, IN_USE | SOURCES | ALLOW_ONLY, number=POLICY + 1):
+        dropped(rig, UPLINK_INGRESS, begin(V6, TCP), DENIED)
+        dropped(rig, UPLINK_INGRESS, begin(V4, TCP), DENIED)
+    with policy(rig, V6, IN_USE | SOURCES, "!::/0"), policy(rig, V4, IN_USE | SOURCES, number=POLICY):
+        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, begin(V4, TCP))).verdict == FORWARDED
+
+
+def test_a_flow_that_has_begun_goes_on_when_its_source_is_denied(rig: Rig, net: Net) -> None:
+    story = Story(rig, net, TCP)
+    story.play(client("S", 100), FORWARDED)
+    with policy(rig, net, IN_USE | SOURCES, "!" + networks(net)[ALL]):
+        story.play(backend("SA", 300, 101), REPLIED)
+        story.play(client("A", 101, 301), FORWARDED)
+        story.play(client("PA", 101, 301, b"more"), FORWARDED)
+        story.check(After(connections=1, established=1))

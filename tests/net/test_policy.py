@@ -1,0 +1,168 @@
+"""FlowPolicies under real clients: who is let in, and what becomes of the others; old flows never notice an edit.
+
+Two clients' addresses, by family; policies are edited while the gateway runs, and each test leaves none behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.gateway import Gateway
+from lab.manifests import Listener, Pod, World, write
+from lab.servers.witness import PORT, witness
+from lab.topology import CLIENT, FAMILIES, GATEWAY, Lab, Shape
+from lab.traffic.ask import REFUSED, SILENCE, ask, associate, connect
+
+PODS = {"a": 11, "b": 12}
+OTHER = {family: address + 1 for family, address in CLIENT.items()}
+WORLD = World(
+    listeners=tuple(Listener(protocol, PORT, {"a": 1, "b": 1}) for protocol in ("TCP", "UDP")),
+    services={name: (Pod(number),) for name, number in PODS.items()},
+)
+FILE = "policies.yaml"
+
+
+@pytest.fixture(scope="module", params=("stack", "redirect"))
+def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    """A gateway without policies."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("policy", Shape(PODS)))
+        lab.client.ip(f"addr add {OTHER[4]}/24 dev eth0", f"addr add {OTHER[6]}/64 dev eth0 nodad")
+        for pod in PODS:
+            stack.enter_context(witness(lab, pod))
+        write(WORLD, lab.directory / "manifests")
+        yield stack.enter_context(Gateway(lab, lab.directory / "manifests", delivery=request.param))
+
+
+def policy(name: str, kind: str, target: str, **spec: Any) -> dict[str, Any]:
+    ref = {"group": "gateway.networking.k8s.io", "kind": kind, "name": target}
+    return {
+        "apiVersion": "penstock.dev/v1alpha1",
+        "kind": "FlowPolicy",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"targetRefs": [ref], **spec},
+    }
+
+
+@contextmanager
+def policies(gateway: Gateway, *documents: dict[str, Any]) -> Iterator[None]:
+    """In force while the block runs."""
+    file = gateway.manifests / FILE
+
+    def written() -> None:
+        fresh = file.with_name(f".{FILE}.new")
+        fresh.write_text(yaml.safe_dump_all(documents))
+        os.replace(fresh, file)
+
+    gateway.change(written)
+    try:
+        yield
+    finally:
+        gateway.change(file.unlink)
+
+
+def both(*networks: str | int) -> list[str]:
+    """The networks of exactly these addresses, of both families."""
+    return [str(ip_network(x)) for x in networks]
+
+
+def comes_to(gateway: Gateway, protocol: str, source: Any) -> str:
+    """Of a new flow from that address: who serves it, or REFUSED, SILENCE."""
+    address = GATEWAY[source.version]
+    try:
+        if protocol == "TCP":
+            with connect(gateway.lab.client, address, PORT, (str(source), 0)) as connection:
+                return ask(connection).backend
+        with associate(gateway.lab.client, address, PORT, str(source)) as endpoint:
+            endpoint.settimeout(2)
+            return ask(endpoint).backend
+    except ConnectionRefusedError:
+        return REFUSED
+    except TimeoutError:
+        return SILENCE
+
+
+def verdict(gateway: Gateway, name: str) -> int:
+    rows = gateway.status()["traffic"]["verdicts"]
+    return sum(x["packets"] for x in rows if (x["hook"], x["verdict"]) == ("uplink_ingress", name))
+
+
+def test_those_who_are_denied_hear_nothing(gateway: Gateway, family: int, protocol: str) -> None:
+    before = verdict(gateway, "drop_denied")
+    kind = {"TCP": "TCPRoute", "UDP": "UDPRoute"}[protocol]
+    route = f"lab-{protocol.lower()}-{PORT}"
+    with policies(gateway, policy("p", kind, route, sources={"deny": both(OTHER[4], OTHER[6])})):
+        assert comes_to(gateway, protocol, OTHER[family]) == SILENCE
+        assert comes_to(gateway, protocol, CLIENT[family]) in PODS
+    assert verdict(gateway, "drop_denied") > before
+    assert comes_to(gateway, protocol, OTHER[family]) in PODS
+
+
+def test_only_those_who_are_allowed_come_in(gateway: Gateway, family: int, protocol: str) -> None:
+    sources = {"allow": both(CLIENT[4], CLIENT[6]), "denied": "Reject"}
+    with policies(gateway, policy("p", "Gateway", "lab", sources=sources)):
+        assert comes_to(gateway, protocol, CLIENT[family]) in PODS
+        assert comes_to(gateway, protocol, OTHER[family]) == REFUSED
+
+
+def test_the_routes_policy_comes_before_the_gateways(gateway: Gateway, family: int) -> None:
+    refusing = {"deny": ["0.0.0.0/0", "::/0"], "denied": "Reject"}
+    route = policy(
+        "of-the-route", "TCPRoute", f"lab-tcp-{PORT}", sources={"deny": both(OTHER[4], OTHER[6]), "denied": "Reject"}
+    )
+    with policies(gateway, policy("of-the-gateway", "Gateway", "lab", sources=refusing), route):
+        assert comes_to(gateway, "UDP", CLIENT[family]) == REFUSED
+        assert comes_to(gateway, "TCP", CLIENT[family]) in PODS
+        assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
+
+
+def test_what_is_open_stays_open_when_its_source_is_denied(gateway: Gateway) -> None:
+    with ExitStack() as stack:
+        flows = [
+            stack.enter_context(make(gateway.lab.client, GATEWAY[family], PORT))
+            for make in (connect, associate)
+            for family in FAMILIES
+        ]
+        served = [ask(x).backend for x in flows]
+        with policies(
+            gateway, policy("p", "Gateway", "lab", sources={"deny": ["0.0.0.0/0", "::/0"], "denied": "Reject"})
+        ):
+            for family in FAMILIES:
+                assert comes_to(gateway, "TCP", CLIENT[family]) == REFUSED
+            assert [ask(x).backend for x in flows] == served
+        assert [ask(x).backend for x in flows] == served
+
+
+def test_who_is_denied_is_told_by_explain_and_status(gateway: Gateway, family: int) -> None:
+    with policies(
+        gateway,
+        policy("p", "Gateway", "lab", sources={"deny": both(OTHER[4], OTHER[6])}),
+        policy("q", "Gateway", "lab"),
+    ):
+        at = f"{OTHER[4]}:40000" if family == 4 else f"[{OTHER[6]}]:40000"
+        to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
+        said = gateway.command("explain", "tcp", at, to).stdout
+        assert f"FlowPolicy default/p does not let {OTHER[family]} begin flows" in said
+        conditions = {
+            x["name"]: [(y["type"], y["reason"]) for place in x["places"] for y in place["conditions"]]
+            for x in gateway.status()["objects"]
+            if x["kind"] == "FlowPolicy"
+        }
+        assert conditions == {"p": [("Accepted", "Accepted")], "q": [("Accepted", "Conflicted")]}
+
+
+def test_a_new_agent_finds_the_policy_in_force(gateway: Gateway, family: int) -> None:
+    with policies(
+        gateway, policy("p", "Gateway", "lab", sources={"deny": both(OTHER[4], OTHER[6]), "denied": "Reject"})
+    ):
+        gateway.kill()
+        assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
+        gateway.start()
+        assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
