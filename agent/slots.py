@@ -6,15 +6,18 @@ Rules: never decides anything; what the programs chose is read from them, and a 
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_network
 
 from agent.packet import Tuple
 
 _WORD = 0xFFFFFFFF
 
 
-def slot_of(flow: Tuple, seed: int, slots: int) -> int:
-    """The slot, of so many, of a tuple; `seed` is `hash_seed` of bpf/settings.h."""
-    return tuple_hash(flow, seed) % slots
+def slot_of(flow: Tuple, seed: int, slots: int, affinity: int = 0) -> int:
+    """The slot, of so many, of a tuple; `seed` is `hash_seed` of bpf/settings.h; `affinity`: the leading bits of the
+    source that choose, 0: the whole tuple does.
+    """
+    return (source_hash(flow, seed, affinity) if affinity else tuple_hash(flow, seed)) % slots
 
 
 def tuple_hash(flow: Tuple, seed: int) -> int:
@@ -26,6 +29,14 @@ def tuple_hash(flow: Tuple, seed: int) -> int:
         flow.sport << 16 | flow.dport,
         flow.protocol,
     ):
+        value = _mixed(value, word)
+    return _finished(value)
+
+
+def source_hash(flow: Tuple, seed: int, prefix: int) -> int:
+    """murmur3 of the leading bits of the source."""
+    value = seed
+    for (word,) in struct.iter_unpack("=I", ip_network((flow.source, prefix), strict=False).network_address.packed):
         value = _mixed(value, word)
     return _finished(value)
 

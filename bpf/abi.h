@@ -156,10 +156,16 @@ enum policy_flag {
 	POLICY_SOURCES = 2,    /* table source_ranges has some for it */
 	POLICY_ALLOW_ONLY = 4, /* a source that no range holds is denied */
 	POLICY_REJECT = 8,     /* what is denied is answered */
+	POLICY_AFFINITY = 16,  /* the source alone chooses the backend */
 };
 
 struct policy {
 	__u32 flags; /* enum policy_flag */
+	__u32 idle_tcp; /* seconds without a packet after which a flow is forgotten; 0: the node's limit */
+	__u32 idle_udp;
+	__u8 affinity4; /* leading bits of the source that choose, by family */
+	__u8 affinity6;
+	__u16 pad;
 };
 
 /* source_ranges: network of clients -> may they begin flows? The longest prefix decides. */
@@ -303,7 +309,7 @@ struct flow {
 	__u8 flags;   /* enum flow_flag */
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
-	__u32 policy; /* kept for limits of a route's own */
+	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
 	__u64 packets;
 	__u64 bytes;
 	struct nexthop nexthop;

@@ -81,6 +81,7 @@ static __always_inline void begin_pair(int family, struct packet *p, struct pair
 	request->seen = now_seconds();
 	request->backend_id = backend_id;
 	request->backend_generation = backend->generation;
+	request->idle_limit = p->idle_limit;
 	__builtin_memcpy(reply, request, sizeof(*reply));
 	reply->flags = FLOW_REPLY;
 	copy_words(request->to_daddr.octets, backend->address.octets, 4);

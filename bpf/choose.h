@@ -2,8 +2,8 @@
 /*
  * Picks the backend of a new flow: listener -> pool -> slot -> backend.
  *
- * Rules: the slot is a hash of the packet's own tuple with a seed that all nodes share, so any node, and a node that
- * forgot, picks the same backend. Which slot holds which backend is the control plane's business (weighted Maglev).
+ * Rules: the slot is a hash of the packet's own tuple (of its source alone, if a policy asks for affinity) with a seed
+ * that all nodes share, so any node, and a node that forgot, picks the same backend. Which slot holds which backend is the control plane's business (weighted Maglev).
  */
 #ifndef PENSTOCK_CHOOSE_H
 #define PENSTOCK_CHOOSE_H
@@ -47,11 +47,32 @@ static __always_inline __u32 tuple_hash(int family, const union tuple *t)
 	return finish_hash(mix_word(hash, t->v6.protocol));
 }
 
-/* Backend id for a new flow of this tuple; BACKEND_REJECT, or BACKEND_NONE if the pool has a hole. */
-static __always_inline __u32 choose(int family, const union tuple *t, __u32 pool_id)
+/* The leading bits of word `i` of an address that are within `prefix`. */
+static __always_inline __u32 leading_bits(__u32 prefix, int i)
+{
+	__u32 bits = prefix - 32 * i;
+
+	if ((__s32)bits <= 0)
+		return 0;
+	return bits >= 32 ? ~0U : bpf_htonl(~0U << (32 - bits));
+}
+
+static __always_inline __u32 source_hash(int family, const union tuple *t, __u32 prefix)
+{
+	__u32 hash = hash_seed;
+
+	if (family == AF_INET)
+		return finish_hash(mix_word(hash, WORD(t->v4.saddr, 0) & leading_bits(prefix, 0)));
+	for (int i = 0; i < 4; i++)
+		hash = mix_word(hash, WORD(t->v6.saddr, i) & leading_bits(prefix, i));
+	return finish_hash(hash);
+}
+
+/* Backend id for a new flow of this tuple; BACKEND_REJECT, or BACKEND_NONE if the pool has a hole. `affinity`: as in packet. */
+static __always_inline __u32 choose(int family, const union tuple *t, __u32 pool_id, __u8 affinity)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	__u32 slot = tuple_hash(family, t) % POOL_SLOTS;
+	__u32 slot = (affinity ? source_hash(family, t, affinity) : tuple_hash(family, t)) % POOL_SLOTS;
 
 	OPAQUE(slot); /* clang knows that a remainder is small, the verifier does not */
 	if (!pool || slot >= POOL_SLOTS)

@@ -241,17 +241,19 @@ static __always_inline __u32 limit_when_established(int family, __u32 limit)
  */
 static __always_inline __u32 idle_limit(int family, const struct flow *f, const struct flow *other)
 {
+	__u32 own = f->idle_limit, udp = own ? own : limit_udp;
+
 	switch (f->state) {
 	case FLOW_CLOSING: /* its other end may be gone for good: then nobody ever answers the FIN */
-		return limit_when_established(family, at_most(limit_tcp_established, limit_closing));
+		return limit_when_established(family, at_most(own ? own : limit_tcp_established, limit_closing));
 	case FLOW_ESTABLISHED:
-		return limit_when_established(family, limit_tcp_established);
+		return limit_when_established(family, own ? own : limit_tcp_established);
 	case FLOW_CLOSED:
 		return limit_when_finished(family, f, other, limit_closed);
 	case FLOW_RESET:
 		return limit_when_finished(family, f, other, limit_reset);
 	case FLOW_UDP:
-		return other && (!f->packets || !other->packets) ? at_most(limit_udp, UNANSWERED_UDP) : limit_udp;
+		return other && (!f->packets || !other->packets) ? at_most(udp, UNANSWERED_UDP) : udp;
 	case FLOW_SYN:
 		return at_most(limit_half_open, UNANSWERED_SYN);
 	default:

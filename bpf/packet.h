@@ -61,6 +61,8 @@ struct packet {
 	__u32 fragment_id; /* as in its header */
 	__u32 listener_id; /* set when one was asked for a backend, that is for a new flow; else 0 */
 	__u32 backend_id;  /* the flow's, or what the slot held for a new one; 0: neither */
+	__u32 idle_limit;  /* ... and what its listener's policy says: seconds, 0: nothing; */
+	__u8 affinity;	   /* leading bits of the source that choose, 0: the whole tuple does */
 	__u8 node_address; /* addressed to a gateway address that is the node's own */
 	__u8 verdict;	   /* enum verdict; this and what follows: only when it has ended (trace.h) */
 	__u16 pad;

@@ -42,8 +42,12 @@ static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, i
 	__u32 flags = policy ? policy->flags : 0;
 	int answer;
 
-	if ((flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags)))
+	if (policy && (flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags))) {
+		p->idle_limit = p->protocol == IPPROTO_TCP ? policy->idle_tcp : policy->idle_udp;
+		if (flags & POLICY_AFFINITY)
+			p->affinity = family == AF_INET ? policy->affinity4 : policy->affinity6;
 		return FLOW_GOES_ON;
+	}
 	count_turned_away(p->listener_id, AWAY_DENIED);
 	if (!(flags & POLICY_REJECT))
 		return DROP_DENIED;

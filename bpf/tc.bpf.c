@@ -50,13 +50,15 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 		return DROP_MOVING;
 	p->listener_id = listener->listener_id;
 	p->backend_id = BACKEND_NONE;
+	p->idle_limit = 0;
+	p->affinity = 0;
 	if (listener->policy_id) {
 		int verdict = ask_policy(skb, p, family, listener->policy_id);
 
 		if (verdict != FLOW_GOES_ON)
 			return verdict;
 	}
-	p->backend_id = choose(family, &p->tuple, listener->pool_id);
+	p->backend_id = choose(family, &p->tuple, listener->pool_id, p->affinity);
 	if (p->backend_id == BACKEND_NONE)
 		return DROP_NO_BACKEND;
 	if (p->backend_id == BACKEND_REJECT) {

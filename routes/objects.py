@@ -286,11 +286,32 @@ class PolicySources(Trimmed, frozen=True):
     denied: Literal["Drop", "Reject"] = "Drop"
 
 
+class SourcePrefix(Trimmed, frozen=True):
+    """How many leading bits of an address are one client, by family: an IPv6 client has a /64 at least."""
+
+    ipv4: Annotated[int, Meta(ge=1, le=32)] = 32
+    ipv6: Annotated[int, Meta(ge=1, le=128)] = 64
+
+
+class PolicyIdle(Trimmed, frozen=True):
+    """Durations of GEP-2257, "" = not said: how long a flow may be without a packet before it is forgotten."""
+
+    tcp: str = ""
+    udp: str = ""
+
+
+class PolicyAffinity(Trimmed, frozen=True):
+    type: Literal["None", "ClientAddress"]
+    source_prefix: SourcePrefix = SourcePrefix()
+
+
 class FlowPolicySpec(Trimmed, frozen=True):
     """A part that is None says nothing: a less specific policy may say it."""
 
     target_refs: Annotated[tuple[PolicyTargetReference, ...], Meta(min_length=1, max_length=16)]
     sources: PolicySources | None = None
+    idle: PolicyIdle | None = None
+    affinity: PolicyAffinity | None = None
 
 
 class FlowPolicy(Object, frozen=True):

@@ -68,13 +68,18 @@ class Policy:
 
     `names`: the FlowPolicies that it comes from, as namespace/name, most specific first. `sources` are sorted by
     (version, address, prefix), each network once; a client in none of them is allowed unless `allow_only`. `reject`:
-    who is denied is answered and not ignored.
+    who is denied is answered and not ignored. `idle_tcp`, `idle_udp`: seconds without a packet after which a flow is
+    forgotten, 0 = as on the node. `affinity`: leading bits of a client's address that alone choose the backend, of IPv4
+    and of IPv6; None: the whole tuple does.
     """
 
     names: tuple[str, ...]
     sources: tuple[SourceRange, ...] = ()
     allow_only: bool = False
     reject: bool = False
+    idle_tcp: int = 0
+    idle_udp: int = 0
+    affinity: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

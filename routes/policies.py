@@ -17,6 +17,7 @@ from ipaddress import ip_network
 
 from routes import conditions
 from routes.conflicts import OwnListener
+from routes.duration import milliseconds
 from routes.gateways import CONTROLLER
 from routes.objects import FlowPolicy, Gateway, L4Route, ObjectKey, PolicySources, PolicyTargetReference
 from routes.plan import Network, Policy, SourceRange
@@ -49,15 +50,25 @@ def of_listener(policies: Mapping[Target, FlowPolicy], own: OwnListener, serving
     route = (Target(serving.key),) if serving is not None else ()
     places = (*route, Target(gateway, own.listener.name), Target(gateway))
     met = [policies[x] for x in places if x in policies]
-    sources = next((x for x in met if x.spec.sources is not None), None)
-    if sources is None or sources.spec.sources is None:
+    parts = {
+        part: first
+        for part in ("sources", "idle", "affinity")
+        if (first := next((x for x in met if getattr(x.spec, part) is not None), None)) is not None
+    }
+    if not parts:
         return None
-    said = sources.spec.sources
+    sources = parts["sources"].spec.sources if "sources" in parts else None
+    idle = parts["idle"].spec.idle if "idle" in parts else None
+    affinity = parts["affinity"].spec.affinity if "affinity" in parts else None
+    by_client = affinity if affinity is not None and affinity.type == "ClientAddress" else None
     return Policy(
-        names=(str(sources.key),),
-        sources=_ranges(said),
-        allow_only=bool(said.allow),
-        reject=said.denied == "Reject",
+        names=tuple(str(x.key) for x in met if x in parts.values()),
+        sources=_ranges(sources) if sources is not None else (),
+        allow_only=sources is not None and bool(sources.allow),
+        reject=sources is not None and sources.denied == "Reject",
+        idle_tcp=_seconds(idle.tcp) if idle is not None else 0,
+        idle_udp=_seconds(idle.udp) if idle is not None else 0,
+        affinity=(by_client.source_prefix.ipv4, by_client.source_prefix.ipv6) if by_client is not None else None,
     )
 
 
@@ -109,6 +120,10 @@ def _problem(
         section = f" listener {target.section}" if target.section else ""
         return Problem("Conflicted", f"{name}{section} has FlowPolicy {known[target].key}, which comes first")
     return None
+
+
+def _seconds(text: str) -> int:
+    return milliseconds(text) // 1000 if text else 0
 
 
 def _ranges(sources: PolicySources) -> tuple[SourceRange, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
+from routes.duration import milliseconds
 from routes.errors import InvalidObject
 from routes.objects import EndpointSlice, FlowPolicy, Gateway, L4Route, Object, Service, TCPRoute, UDPRoute
 
@@ -87,6 +88,20 @@ def _policy(policy: FlowPolicy) -> None:
         for field, texts in (("allow", policy.spec.sources.allow), ("deny", policy.spec.sources.deny)):
             for i, text in enumerate(texts):
                 _network(policy, f"spec.sources.{field}[{i}]", text)
+
+    if policy.spec.idle is not None:
+        for field, text in (("tcp", policy.spec.idle.tcp), ("udp", policy.spec.idle.udp)):
+            if text:
+                _idle(policy, f"spec.idle.{field}", text)
+
+
+def _idle(policy: FlowPolicy, field: str, text: str) -> None:
+    try:
+        value = milliseconds(text)
+    except ValueError as error:
+        raise refuse(policy, field, str(error)) from None
+    if value % 1000 or not 1000 <= value <= 86_400_000:
+        raise refuse(policy, field, f"{text!r} is not a whole number of seconds from 1s to 24h")
 
 
 def _network(checked: Object, field: str, text: str) -> None:

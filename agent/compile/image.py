@@ -28,6 +28,7 @@ POLICY_IN_USE: Final = 1
 POLICY_SOURCES: Final = 2
 POLICY_ALLOW_ONLY: Final = 4
 POLICY_REJECT: Final = 8
+POLICY_AFFINITY: Final = 16
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -74,6 +75,10 @@ class PolicyEntry:
 
     flags: int
     sources: tuple[SourceRange, ...] = ()
+    idle_tcp: int = 0
+    idle_udp: int = 0
+    affinity4: int = 0
+    affinity6: int = 0
 
 
 @dataclass(frozen=True, slots=True)

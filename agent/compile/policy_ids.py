@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agent.compile.image import (
+    POLICY_AFFINITY,
     POLICY_ALLOW_ONLY,
     POLICY_FIRST,
     POLICY_IN_USE,
@@ -29,9 +30,11 @@ def entry_of(policy: Policy) -> PolicyEntry:
         (policy.sources or policy.allow_only, POLICY_SOURCES),
         (policy.allow_only, POLICY_ALLOW_ONLY),
         (policy.reject, POLICY_REJECT),
+        (policy.affinity, POLICY_AFFINITY),
     ):
         flags |= flag if given else 0
-    return PolicyEntry(flags, policy.sources)
+    affinity4, affinity6 = policy.affinity or (0, 0)
+    return PolicyEntry(flags, policy.sources, policy.idle_tcp, policy.idle_udp, affinity4, affinity6)
 
 
 def assigned(

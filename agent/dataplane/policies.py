@@ -7,6 +7,7 @@ so that a packet never meets a part. Rules: what a died agent left of one is an 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from ipaddress import ip_network
 
 from agent.compile.image import PolicyEntry
@@ -16,6 +17,9 @@ from agent.dataplane.tables import Tables
 from loader.maps import Map
 from routes.plan import SourceRange
 
+_FIELDS = tuple(x.name for x in fields(PolicyEntry) if x.name != "sources")
+
+_NOTHING = PolicyEntry(0)
 _FIXED = 64  # bits of policy id and family, which always count
 
 
@@ -24,21 +28,25 @@ def read_policies(tables: Tables) -> Mapping[int, PolicyEntry]:
     ranges: dict[int, list[SourceRange]] = {}
     for key, value in tables.source_ranges.items():
         ranges.setdefault(key["policy_id"], []).append(_range(tables, key, value))
-    flags = {number: value["flags"] for number, value in tables.policies.items() if value["flags"]}
-    return {x: PolicyEntry(flags.get(x, 0), _ordered(ranges.get(x, ()))) for x in sorted({*flags, *ranges})}
+    found = {number: _entry(value, ()) for number, value in tables.policies.items()}
+    return {
+        number: replace(entry, sources=_ordered(ranges.get(number, ())))
+        for number, entry in found.items()
+        if number in ranges or entry != _NOTHING
+    }
 
 
 def read_policy(tables: Tables, number: int, ranges: Iterable[SourceRange]) -> PolicyEntry | None:
     """One policy with those of the ranges that it has, whatever else it has; None if there is nothing of it."""
     found = tables.policies.get(number)
-    flags = found["flags"] if found else 0
     held = []
     for x in ranges:
         key = _key(number, x)
         value = tables.source_ranges.get(key)
         if value is not None:
             held.append(_range(tables, key, value))
-    return PolicyEntry(flags, tuple(held)) if flags or held else None
+    entry = _entry(found, held) if found is not None else _NOTHING
+    return entry if entry != _NOTHING else None
 
 
 def write_policies(tables: Tables, wanted: Mapping[int, PolicyEntry], held: Mapping[int, PolicyEntry]) -> None:
@@ -48,7 +56,7 @@ def write_policies(tables: Tables, wanted: Mapping[int, PolicyEntry], held: Mapp
         networks = {x.network for x in entry.sources}
         _delete(tables.source_ranges, number, [x for x in before if x.network not in networks])
         tables.source_ranges.set_many((_key(number, x), _rule(tables, x)) for x in entry.sources if x not in before)
-        tables.policies.set(number, {"flags": entry.flags})
+        tables.policies.set(number, _record(entry))
 
 
 def remove_policies(tables: Tables, numbers: Collection[int], held: Mapping[int, PolicyEntry]) -> None:
@@ -70,6 +78,15 @@ def _key(number: int, range_: SourceRange) -> Record:
         "family": FAMILIES[network.version],
         "address": {"octets": to_octets(network.network_address)},
     }
+
+
+def _record(entry: PolicyEntry) -> Record:
+    """`struct policy`."""
+    return {x: getattr(entry, x) for x in _FIELDS}
+
+
+def _entry(record: Record, sources: Iterable[SourceRange]) -> PolicyEntry:
+    return PolicyEntry(sources=tuple(sources), **{x: record[x] for x in _FIELDS})
 
 
 def _rule(tables: Tables, range_: SourceRange) -> Record:
@@ -96,7 +113,7 @@ def slices(policies: Mapping[int, PolicyEntry], size: int) -> Iterator[dict[int,
         left = entry.sources
         while True:
             room = size - sum(len(x.sources) for x in part.values())
-            part[number] = PolicyEntry(entry.flags, left[:room])
+            part[number] = replace(entry, sources=left[:room])
             left = left[room:]
             if not left:
                 break

@@ -193,8 +193,13 @@ class Trial:
         if not chosen or packet.flow is None or asked is None or asked.listener is None:
             return None
         pool = self._tables.pools.get(asked.listener.pool_id)
-        slot = slot_of(packet.flow, seed, len(pool["slots"]))
+        slot = slot_of(packet.flow, seed, len(pool["slots"]), self._affinity(packet.flow, asked.listener))
         return slot if pool["slots"][slot] == chosen else None
+
+    def _affinity(self, flow: Tuple, listener: ListenerEntry) -> int:
+        policy = self._tables.policies.get(listener.policy_id)
+        by_client = policy["flags"] & self._tables.btf.enum("policy_flag")["POLICY_AFFINITY"]
+        return int(policy[f"affinity{flow.source.version}"]) if by_client else 0
 
     def _backend(self, number: int) -> BackendEntry | None:
         if number < int(self._tables.btf.enum("backend_id")["BACKEND_FIRST"]):

@@ -1,14 +1,15 @@
-"""What a policy says to those who would begin a flow: by source, both families, and to nobody else."""
+"""What a policy says of flows that begin: who may, which backend they get and how long they may be silent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from scapy.layers.inet import TCP as TCPHeader
 from scapy.layers.inet import UDP as UDPHeader
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from .conftest import OpenRig
@@ -23,13 +24,16 @@ from .objects import (
     PolicyFlag,
     SourceRule,
 )
-from .rig import FLOW_TABLES, SERVED, SERVICES, TCP, UDP, Rig, address
-from .story import CLIENT_PORT, After, Story, backend, client
+from .rig import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP, Rig, address
+from .story import CLIENT_PORT, After, Story, backend, between, client, wait
+from .test_ageing import Client, start_ageing, wait_until
 from .test_refuse import ask, rst, unreachable
 from .world import V4, V6, Net
 
 POLICY = 5
-IN_USE, SOURCES, ALLOW_ONLY, REJECT = (PolicyFlag[f"POLICY_{x}"] for x in ("IN_USE", "SOURCES", "ALLOW_ONLY", "REJECT"))
+IN_USE, SOURCES, ALLOW_ONLY, REJECT, AFFINITY = (
+    PolicyFlag[f"POLICY_{x}"] for x in ("IN_USE", "SOURCES", "ALLOW_ONLY", "REJECT", "AFFINITY")
+)
 
 # Networks that the client is in, from wide to narrow, and one that it is not in.
 ALL, WIDE, NARROW, SELF, OTHER = range(5)
@@ -42,9 +46,18 @@ def networks(net: Net) -> tuple[str, ...]:
 
 
 @contextmanager
-def policy(rig: Rig, net: Net, flags: int, *ranges: str, protocol: int = TCP, number: int = POLICY) -> Iterator[None]:
+def policy(
+    rig: Rig,
+    net: Net,
+    flags: int,
+    *ranges: str,
+    protocol: int = TCP,
+    number: int = POLICY,
+    port: int = SERVED,
+    **says: int,
+) -> Iterator[None]:
     """SERVED's listener of that family and protocol has it; "!" stands before a network that is denied."""
-    service = SERVICES[net, SERVED, protocol]
+    service = SERVICES[net, port, protocol]
     keys = []
     for text in ranges:
         network = ip_network(text.removeprefix("!"))
@@ -57,15 +70,15 @@ def policy(rig: Rig, net: Net, flags: int, *ranges: str, protocol: int = TCP, nu
         keys.append(key)
         rule = SourceRule["SOURCE_DENIED" if text.startswith("!") else "SOURCE_ALLOWED"]
         rig.map("source_ranges").set(key, {"rule": rule})
-    rig.map("policies").set(number, {"flags": flags})
-    at = {"address": address(net, net.gateway), "port": SERVED, "protocol": protocol}
+    rig.map("policies").set(number, {**rig.map("policies").value.zero, "flags": flags, **says})
+    at = {"address": address(net, net.gateway), "port": port, "protocol": protocol}
     listener = {"listener_id": service.listener_id, "pool_id": service.pool_id, "policy_id": 0}
     rig.map("listeners").set(at, {**listener, "policy_id": number})
     try:
         yield
     finally:
         rig.map("listeners").set(at, listener)
-        rig.map("policies").set(number, {"flags": 0})
+        rig.map("policies").set(number, rig.map("policies").value.zero)
         for key in keys:
             rig.map("source_ranges").delete(key)
 
@@ -156,3 +169,86 @@ def test_a_flow_that_has_begun_goes_on_when_its_source_is_denied(rig: Rig, net: 
         story.play(client("A", 101, 301), FORWARDED)
         story.play(client("PA", 101, 301, b"more"), FORWARDED)
         story.check(After(connections=1, established=1))
+
+
+# ---- idle limits
+
+
+@pytest.mark.parametrize("idle", [5, 600], ids=["shorter", "longer"])
+def test_a_udp_flow_is_chosen_again_after_its_policys_limit(open_rig: OpenRig, net: Net, idle: int) -> None:
+    rig = open_rig(limit_udp=60)
+    with policy(rig, net, IN_USE, protocol=UDP, idle_udp=idle):
+        story = established(rig, net, UDP)
+    generation = story.halves()[0][2]["generation"]
+    wait(idle - 2)(story)
+    story.play(client(), FORWARDED)
+    assert story.halves()[0][2]["generation"] == generation
+    wait(idle + 2)(story)
+    story.play(client(), FORWARDED)
+    assert story.halves()[0][2]["generation"] != generation
+
+
+def test_a_tcp_flow_is_forgotten_after_its_policys_limit(open_rig: OpenRig) -> None:
+    """The one that began before the policy keeps the node's limit."""
+    rig = open_rig(limit_tcp_established=100_000)
+    limited, other = (Client(rig, V4, TCP, port) for port in (1001, 1002))
+    other.connect()
+    with policy(rig, V4, IN_USE, idle_tcp=2):
+        limited.connect()
+    start_ageing(rig)
+    wait_until(lambda: not limited.halves())
+    assert other.halves() == 2
+    rig.reset()
+
+
+def test_a_limit_is_of_its_protocol_alone(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig(limit_tcp_established=60, limit_udp=60)
+    with policy(rig, net, IN_USE, idle_udp=5):
+        story = established(rig, net, TCP)
+    assert [x["idle_limit"] for _, _, x in story.halves()] == [0, 0]
+
+
+def established(rig: Rig, net: Net, protocol: int) -> Story:
+    """A flow that both ends have spoken in."""
+    story = Story(rig, net, protocol)
+    if protocol == UDP:
+        story.play(client(), FORWARDED)
+        story.play(backend(), REPLIED)
+        return story
+    story.play(client("S", 100), FORWARDED)
+    story.play(backend("SA", 300, 101), REPLIED)
+    story.play(client("A", 101, 301), FORWARDED)
+    return story
+
+
+# ---- affinity
+
+
+def chosen(rig: Rig, net: Net, source: str, port: int, protocol: int) -> str:
+    """The backend of a new flow."""
+    sent = between(net, protocol, (source, port), (net.gateway, SPLIT), seq=100)
+    outcome = rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent))
+    assert outcome.verdict == FORWARDED
+    found: str = Ether(outcome.packet).payload.dst
+    return found
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
+def test_one_source_has_one_backend(open_rig: OpenRig, net: Net, protocol: int) -> None:
+    rig = open_rig()
+    ports = range(20_000, 20_032)
+    assert len({chosen(rig, net, net.client, x, protocol) for x in ports}) == 2
+    rig.reset()
+    with policy(rig, net, IN_USE | AFFINITY, protocol=protocol, port=SPLIT, affinity4=32, affinity6=128):
+        assert len({chosen(rig, net, net.client, x, protocol) for x in ports}) == 1
+        neighbours = [str(ip_address(net.client) + i) for i in range(1, 33)]
+        assert len({chosen(rig, net, x, 20_000, protocol) for x in neighbours}) == 2
+
+
+def test_a_network_is_one_source_if_it_is_to_be(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    neighbours = [str(ip_address(net.client) + i) for i in range(32)]
+    apart = [str(ip_address(net.client) + (i << (8 if net is V4 else 64))) for i in range(1, 33)]
+    with policy(rig, net, IN_USE | AFFINITY, port=SPLIT, affinity4=24, affinity6=64):
+        assert len({chosen(rig, net, x, 20_000 + i, TCP) for i, x in enumerate(neighbours)}) == 1
+        assert len({chosen(rig, net, x, 20_000, TCP) for x in apart}) == 2

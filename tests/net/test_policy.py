@@ -5,6 +5,7 @@ Two clients' addresses, by family; policies are edited while the gateway runs, a
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from lab.manifests import Listener, Pod, World, write
 from lab.servers.witness import PORT, witness
 from lab.topology import CLIENT, FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import REFUSED, SILENCE, ask, associate, connect
+from lab.wait import until
 
 PODS = {"a": 11, "b": 12}
 OTHER = {family: address + 1 for family, address in CLIENT.items()}
@@ -166,3 +168,32 @@ def test_a_new_agent_finds_the_policy_in_force(gateway: Gateway, family: int) ->
         assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
         gateway.start()
         assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
+
+
+def test_one_client_has_one_backend(gateway: Gateway, family: int, protocol: str) -> None:
+    """Of TCP and UDP the same, since the two listeners have the same backends."""
+    with policies(gateway, policy("p", "Gateway", "lab", affinity={"type": "ClientAddress"})):
+        served = {comes_to(gateway, x, CLIENT[family]) for x in ("TCP", "UDP") for _ in range(8)}
+        assert len(served & PODS.keys()) == len(served) == 1
+        at = f"{CLIENT[4]}:40000" if family == 4 else f"[{CLIENT[6]}]:40000"
+        to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
+        said = gateway.command("explain", protocol.lower(), at, to).stdout
+        assert f"default/{served.pop()}:{PORT}" in said
+        assert "\nslot " in said
+
+
+def test_a_silent_connection_is_forgotten(gateway: Gateway, family: int) -> None:
+    """It goes on all the same: where the backend sees the client's address it is taken up again in its middle."""
+
+    def live() -> int:
+        flows = map(json.loads, gateway.command("flows", "-o", "json").stdout.splitlines())
+        return sum(1 for x in flows if x["client"]["port"] == own)
+
+    with (
+        policies(gateway, policy("p", "Gateway", "lab", idle={"tcp": "1s"})),
+        connect(gateway.lab.client, GATEWAY[family], PORT) as connection,
+    ):
+        own = connection.getsockname()[1]
+        backend = ask(connection).backend
+        until(lambda: not live(), "the flow is forgotten", every=0.5)
+        assert ask(connection).backend == backend

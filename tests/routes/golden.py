@@ -76,6 +76,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
             "others": others,
         },
         "denied": "Reject" if policy.reject else "Drop",
+        **({"idle": f"TCP {policy.idle_tcp}, UDP {policy.idle_udp}"} if policy.idle_tcp or policy.idle_udp else {}),
+        **({"affinity": str(policy.affinity)} if policy.affinity else {}),
     }
 
 

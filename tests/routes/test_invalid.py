@@ -59,6 +59,8 @@ spec:
     - {group: gateway.networking.k8s.io, kind: Gateway, name: gw, sectionName: a}
     - {group: gateway.networking.k8s.io, kind: TCPRoute, name: r}
   sources: {allow: [10.0.0.0/8, "fd00::/8"], deny: [10.1.0.0/16], denied: Reject}
+  idle: {tcp: 1h30m, udp: 10s}
+  affinity: {type: ClientAddress, sourcePrefix: {ipv4: 24}}
 """
 ABSENT = object()
 LISTENER = ("spec", "listeners", 1)
@@ -166,6 +168,22 @@ WRONG = [
     (POLICY, ("spec", "sources", "allow", 1), "10.0.0.0/255.0.0.0", "spec.sources.allow[1]: '10.0.0.0/255.0.0.0' is"),
     (POLICY, ("spec", "sources", "allow", 1), "10.0.0.1/8", "spec.sources.allow[1]: 10.0.0.1/8 has host bits set"),
     (POLICY, ("spec", "sources", "deny", 0), "10.0.0.0/33", "spec.sources.deny[0]: '10.0.0.0/33' does not appear to"),
+    (POLICY, ("spec", "idle", "tcp"), "30", "spec.idle.tcp: '30' is not a duration such as 30s or 1h30m"),
+    (
+        POLICY,
+        ("spec", "idle", "tcp"),
+        "500ms",
+        "spec.idle.tcp: '500ms' is not a whole number of seconds from 1s to 24h",
+    ),
+    (
+        POLICY,
+        ("spec", "idle", "udp"),
+        "24h1s",
+        "spec.idle.udp: '24h1s' is not a whole number of seconds from 1s to 24h",
+    ),
+    (POLICY, ("spec", "affinity", "type"), "Cookie", "spec.affinity.type: invalid enum value 'Cookie'"),
+    (POLICY, ("spec", "affinity", "type"), ABSENT, "spec.affinity.type: is required"),
+    (POLICY, ("spec", "affinity", "sourcePrefix", "ipv4"), 33, "spec.affinity.sourcePrefix.ipv4: expected `int` <= 32"),
     (POLICY, ("spec", "sources", "deny", 0), "fe80::%1/64", "spec.sources.deny[0]: 'fe80::%1/64' is not a CIDR"),
 ]
 

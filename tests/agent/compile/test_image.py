@@ -24,6 +24,7 @@ ABI = (Path(__file__).parents[3] / "bpf" / "abi.h").read_text()
         "POLICY_SOURCES",
         "POLICY_ALLOW_ONLY",
         "POLICY_REJECT",
+        "POLICY_AFFINITY",
     ],
 )
 def test_constant(name: str) -> None:

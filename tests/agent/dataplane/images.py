@@ -30,10 +30,10 @@ def backend(number: int = 2, **changes: Any) -> BackendEntry:
     return replace(entry, **changes)
 
 
-def policy(*networks: str, flags: int = 3) -> PolicyEntry:
+def policy(*networks: str, flags: int = 3, **says: int) -> PolicyEntry:
     """A policy with these networks, denied where "!" stands before."""
     ranges = [SourceRange(ip_network(x.removeprefix("!")), not x.startswith("!")) for x in networks]
-    return PolicyEntry(flags, tuple(ranges))
+    return PolicyEntry(flags, tuple(ranges), **says)
 
 
 def pool(*ids: int) -> bytes:

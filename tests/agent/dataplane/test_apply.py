@@ -32,7 +32,9 @@ STORY = {
     ),
     "a policy": make_image(policies={1: policy("0.0.0.0/0", "10.0.0.0/8", "!::/0", "2001:db8::/32", flags=7)}),
     "other networks": make_image(policies={1: policy("10.0.0.0/8", "!10.1.0.0/16", "2001:db8::/32")}),
-    "two policies": make_image(ports=(80, 81), policies={1: policy(flags=5), 2: policy("!2001:db8::/32")}),
+    "two policies": make_image(
+        ports=(80, 81), policies={1: policy(flags=5, idle_tcp=30, affinity6=64), 2: policy("!2001:db8::/32")}
+    ),
     "everybody is rejected": make_image(pools={1: pool(1)}, backends={}),
     "nothing": make_image(gateways={}, ports=(), pools={}, backends={}),
 }
@@ -60,7 +62,8 @@ def test_what_somebody_else_changed_is_found_and_mended(loaded) -> None:
         lambda: tables.gateways.set({"octets": bytes(16)}, {"flags": 0}),
         lambda: tables.pools.set_raw(tables.pools.key.pack(1), bytes(tables.pools.value.size)),
         lambda: tables.backends.set(2, tables.backends.value.zero),
-        lambda: tables.policies.set(1, {"flags": 0}),
+        lambda: tables.policies.set(1, tables.policies.value.zero),
+        lambda: tables.policies.set(1, {**tables.policies.get(1), "idle_udp": 7}),
         lambda: [tables.source_ranges.delete(key) for key, _ in list(tables.source_ranges.items())],
         lambda: [tables.source_ranges.set(key, {"rule": 1}) for key, _ in list(tables.source_ranges.items())],
         lambda: [tables.source_ranges.set({**key, "policy_id": 3}, x) for key, x in list(tables.source_ranges.items())],
