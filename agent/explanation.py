@@ -27,6 +27,7 @@ _ANSWERS = (
     "REFUSED_FULL",
     "REFUSED_COLLISION",
     "REFUSED_DENIED",
+    "REFUSED_LIMIT",
     "TOO_BIG",
     "NEIGHBOUR",
     "PING",
@@ -291,8 +292,8 @@ def _why(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> s
             return why_not_ours(packet, outcome)
         case "VERDICT_REJECTED_RST" | "VERDICT_REJECTED_ICMP" | "DROP_REJECT_SHARE":
             return _why_turned_away(outcome, listener)
-        case "VERDICT_REFUSED_DENIED" | "DROP_DENIED":
-            return _why_denied(packet, listener)
+        case "VERDICT_REFUSED_DENIED" | "DROP_DENIED" | "VERDICT_REFUSED_LIMIT" | "DROP_LIMITED":
+            return _why_by_policy(packet, outcome.verdict, listener)
         case "DROP_MALFORMED":
             return packet.fault
         case "DROP_RATE_LIMITED":  # a trial's own count begins at nothing
@@ -308,10 +309,11 @@ def _why_turned_away(outcome: Outcome, listener: ListenerReport | None) -> str:
     return _rejected(listener)
 
 
-def _why_denied(packet: Packet, listener: ListenerReport | None) -> str:
-    source = packet.tuple.source if packet.tuple else ""
+def _why_by_policy(packet: Packet, verdict: str, listener: ListenerReport | None) -> str:
     names = " and ".join(listener.policies) if listener and listener.policies else "that the last report does not name"
-    return f"FlowPolicy {names} does not let {source} begin flows"
+    if "LIMIT" in verdict:
+        return f"the listener has as many connections as FlowPolicy {names} allows"
+    return f"FlowPolicy {names} does not let {packet.tuple.source if packet.tuple else ''} begin flows"
 
 
 def _rejected(listener: ListenerReport | None) -> str:

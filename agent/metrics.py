@@ -95,12 +95,12 @@ def listener_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) 
     """New flows by listener and what became of them."""
     flows = CounterMetricFamily(
         "penstock_listener_flows",
-        "new flows: connected, rejected by weight, refused for want of room, denied by a policy",
+        "new flows: connected, rejected by weight, refused for want of room, denied or limited by a policy",
         labels=(*_LISTENER, "outcome"),
     )
     for listener in listeners:
         count = counters.listeners.get(listener.id, ListenerCount())
-        for outcome in ("connections", "rejected", "refused", "denied"):
+        for outcome in ("connections", "rejected", "refused", "denied", "limited"):
             flows.add_metric((*_labels(listener), outcome), getattr(count, outcome))
     yield flows
 

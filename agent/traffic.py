@@ -52,7 +52,8 @@ class BackendTraffic:
 @dataclass(frozen=True, slots=True)
 class ListenerTraffic:
     """One listener: `connections` are flows given to a backend, `rejected` those in a rejected share, `refused` those
-    that found no room; `denied` are packets that would have begun one, from sources that a policy denies."""
+    that found no room; `denied` are packets that would have begun one, from sources that a policy denies, `limited`
+    new connections beyond a policy's limit."""
 
     gateway: str
     name: str
@@ -65,6 +66,7 @@ class ListenerTraffic:
     rejected: int
     refused: int
     denied: int
+    limited: int
     backends: tuple[BackendTraffic, ...]
 
 
@@ -184,6 +186,7 @@ def _listener(listener: ListenerReport, counters: Counters, seen: Mapping[str, S
         connections=count.connections,
         rejected=count.rejected,
         denied=count.denied,
+        limited=count.limited,
         refused=count.refused,
         backends=tuple(
             _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0, seen)

@@ -53,25 +53,27 @@ enum verdict {
 	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
 	VERDICT_REFUSED_DENIED = 8, /* ... answered with a TCP reset or an ICMP error: a policy denies its source */
-	VERDICT_TOO_BIG = 9,	  /* answered with an ICMP error: larger than the way to its backend */
-	VERDICT_NEIGHBOUR = 10,	  /* ARP or NDP for a gateway address, answered */
-	VERDICT_PING = 11,	  /* echo request to a gateway address, answered */
-	VERDICT_RELATED = 12,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	VERDICT_HELD = 13,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
-	DROP_MALFORMED = 14,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 15,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
-	DROP_PROTOCOL = 16,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 17,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 18,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 19,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 20,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 21, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_DENIED = 22,	  /* new flow whose source a policy denies, which is not to be answered or could not be */
-	DROP_NO_FLOW = 23,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
-	DROP_MARTIAN = 24,	  /* would begin a flow, but its source is a gateway address */
-	DROP_MOVING = 25,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
-	DROP_INTERNAL = 26,	  /* a kernel helper failed */
-	VERDICT_COUNT = 27,
+	VERDICT_REFUSED_LIMIT = 9, /* ... answered with a TCP reset: its listener has as many connections as a policy allows */
+	VERDICT_TOO_BIG = 10,	  /* answered with an ICMP error: larger than the way to its backend */
+	VERDICT_NEIGHBOUR = 11,	  /* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 12,	  /* echo request to a gateway address, answered */
+	VERDICT_RELATED = 13,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
+	VERDICT_HELD = 14,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
+	DROP_MALFORMED = 15,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 16,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
+	DROP_PROTOCOL = 17,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 18,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 19,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 20,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 21,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 22, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_DENIED = 23,	  /* new flow whose source a policy denies, which is not to be answered or could not be */
+	DROP_LIMITED = 24,	  /* as REFUSED_LIMIT, but nothing could be answered */
+	DROP_NO_FLOW = 25,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_MARTIAN = 26,	  /* would begin a flow, but its source is a gateway address */
+	DROP_MOVING = 27,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
+	DROP_INTERNAL = 28,	  /* a kernel helper failed */
+	VERDICT_COUNT = 29,
 };
 
 enum delivery {
@@ -166,6 +168,7 @@ struct policy {
 	__u8 affinity4; /* leading bits of the source that choose, by family */
 	__u8 affinity6;
 	__u16 pad;
+	__u32 per_listener; /* TCP connections that its listener may have at a time; 0: any number */
 };
 
 /* source_ranges: network of clients -> may they begin flows? The longest prefix decides. */
@@ -224,6 +227,12 @@ struct listener_count {
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
+	__u64 limited;	   /* new connections turned away because the listener has as many as a policy allows */
+};
+
+/* listener_connections: open TCP connections that began under a policy with a limit; those that rest are not open. */
+struct listener_connections {
+	__s64 open;
 };
 
 struct backend_count {
@@ -310,6 +319,7 @@ struct flow {
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
+	__u32 counted_at;      /* request half: the listener of whose open connections it is one; 0: of none's */
 	__u64 packets;
 	__u64 bytes;
 	struct nexthop nexthop;

@@ -57,14 +57,18 @@ static __always_inline __u32 leading_bits(__u32 prefix, int i)
 	return bits >= 32 ? ~0U : bpf_htonl(~0U << (32 - bits));
 }
 
-static __always_inline __u32 source_hash(int family, const union tuple *t, __u32 prefix)
+/* Of this CPU's packet. A function of its own: each word has three cases, and the verifier would try all of them together. */
+VERIFIED_ONCE __u32 source_hash(int family, __u32 prefix)
 {
+	struct packet *p = this_cpu_packet();
 	__u32 hash = hash_seed;
 
+	if (!p)
+		return 0;
 	if (family == AF_INET)
-		return finish_hash(mix_word(hash, WORD(t->v4.saddr, 0) & leading_bits(prefix, 0)));
+		return finish_hash(mix_word(hash, WORD(p->tuple.v4.saddr, 0) & leading_bits(prefix, 0)));
 	for (int i = 0; i < 4; i++)
-		hash = mix_word(hash, WORD(t->v6.saddr, i) & leading_bits(prefix, i));
+		hash = mix_word(hash, WORD(p->tuple.v6.saddr, i) & leading_bits(prefix, i));
 	return finish_hash(hash);
 }
 
@@ -72,7 +76,7 @@ static __always_inline __u32 source_hash(int family, const union tuple *t, __u32
 static __always_inline __u32 choose(int family, const union tuple *t, __u32 pool_id, __u8 affinity)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	__u32 slot = (affinity ? source_hash(family, t, affinity) : tuple_hash(family, t)) % POOL_SLOTS;
+	__u32 slot = (affinity ? source_hash(family, affinity) : tuple_hash(family, t)) % POOL_SLOTS;
 
 	OPAQUE(slot); /* clang knows that a remainder is small, the verifier does not */
 	if (!pool || slot >= POOL_SLOTS)

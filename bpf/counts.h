@@ -29,6 +29,7 @@ enum turned_away {
 	AWAY_REJECTED, /* in the share of REJECT */
 	AWAY_REFUSED,  /* no room for it */
 	AWAY_DENIED,   /* a policy denies its source */
+	AWAY_LIMITED,  /* a policy allows no more */
 };
 
 static __always_inline void count_turned_away(__u32 listener_id, enum turned_away why)
@@ -41,8 +42,10 @@ static __always_inline void count_turned_away(__u32 listener_id, enum turned_awa
 		count->rejected++;
 	else if (why == AWAY_REFUSED)
 		count->refused++;
-	else
+	else if (why == AWAY_DENIED)
 		count->denied++;
+	else
+		count->limited++;
 }
 
 static __always_inline void count_flow(struct flow *f, __u32 backend_id, int is_reply, struct weight weight)

@@ -303,6 +303,23 @@ static __always_inline void count_live(int family, __s64 change)
 		__sync_fetch_and_add(&usage->tcp6, change);
 }
 
+/*
+ * A connection that is no longer open: it is not one of its listener's from now on. Whoever takes `counted_at` away
+ * takes the connection off, so it happens once, however often and on however many CPUs this is called.
+ */
+static __always_inline void release(struct flow *request)
+{
+	struct listener_connections *held;
+	__u32 listener_id;
+
+	if (!request->counted_at)
+		return;
+	listener_id = __sync_lock_test_and_set(&request->counted_at, 0);
+	held = bpf_map_lookup_elem(&listener_connections, &listener_id);
+	if (listener_id && held)
+		__sync_fetch_and_add(&held->open, -1);
+}
+
 /* Takes one half out, if it is of that generation; only the request half counts as the flow. */
 static __always_inline void half_remove(enum table table, int family, const union tuple *key, __u32 generation)
 {
@@ -313,6 +330,8 @@ static __always_inline void half_remove(enum table table, int family, const unio
 		return;
 	is_request = !(half->flags & FLOW_REPLY);
 	half->generation = 0;
+	if (table == TABLE_TCP && is_request)
+		release(half);
 	if (!flow_delete(table, family, key) && table == TABLE_TCP && is_request)
 		count_live(family, -1);
 }

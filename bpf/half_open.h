@@ -6,7 +6,16 @@
 #define PENSTOCK_HALF_OPEN_H
 
 #include "in_force.h"
+#include "policy.h"
 #include "translate.h"
+
+/* What half_open_step() found. */
+enum half_open {
+	HANDSHAKE_WAITS = -1, /* an upgrade carries the flows over: drop the packet */
+	HALF_OPEN_NONE,
+	HALF_OPEN_CARRY,  /* translate the packet by its entry */
+	HALF_OPEN_EXCESS, /* ... as a reset of the backend: it would have been one connection too many */
+};
 
 /* The handshake is complete: the pair moves to the table that is never evicted. */
 VERIFIED_ONCE int promote(int family, struct flow *half)
@@ -32,9 +41,18 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
+	pair->request.counted_at = 0;
+	if (take_connection(family, p, &pair->request)) {
+		if (flow_lookup(TABLE_TCP, family, &pair->request_key)) /* the last place is its own: by another CPU */
+			return -1;
+		set_state(half, twin, FLOW_RESET);
+		return FLOW_EXCEEDS;
+	}
 	error = pair_insert(TABLE_TCP, family);
-	if (error)
+	if (error) {
+		release(&pair->request);
 		return error;
+	}
 	/* By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever. */
 	if (watch_age(TABLE_TCP, family, pair)) {
 		pair_remove(TABLE_TCP, family, &pair->request_key, &pair->reply_key, pair->request.generation);
@@ -45,11 +63,9 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	return 0;
 }
 
-#define HANDSHAKE_WAITS (-1)
-
 /*
- * Moves the state of the packet's half-open flow on; returns whether there is one, or HANDSHAKE_WAITS. Its entry may be
- * in the established table after that (known_flow finds it).
+ * Moves the state of the packet's half-open flow on, and says what to do (enum half_open). Its entry may be in the
+ * established table after that (known_flow finds it).
  */
 VERIFIED_ONCE int half_open_step(int family)
 {
@@ -89,9 +105,10 @@ VERIFIED_ONCE int half_open_step(int family)
 	}
 	f->seen = now_seconds();
 	f->expects = p->ack;
-	if (step == STEP_PROMOTE)
-		promote(family, f); /* if it fails, another CPU did it, or it stays half-open and the next segment tries again */
-	return 1;
+	/* If it fails else, another CPU did it, or it stays half-open and the next segment tries again. */
+	if (step == STEP_PROMOTE && promote(family, f) == FLOW_EXCEEDS)
+		return HALF_OPEN_EXCESS;
+	return HALF_OPEN_CARRY;
 }
 
 #endif /* PENSTOCK_HALF_OPEN_H */

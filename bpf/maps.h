@@ -54,6 +54,7 @@ NETWORK_MAP(route_mtus, 16384);
 /* The programs write, the agent reads. */
 PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);
 PINNED_MAP(listener_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 16384, __u32, struct listener_count);
+PINNED_MAP(listener_connections, BPF_MAP_TYPE_ARRAY, 16384, __u32, struct listener_connections);
 PINNED_MAP(backend_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 65536, __u32, struct backend_count);
 PINNED_MAP(flow_usage, BPF_MAP_TYPE_ARRAY, 1, __u32, struct flow_usage);
 

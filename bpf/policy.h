@@ -6,12 +6,16 @@
  *   - Only new flows are asked: a policy that changes touches none that has begun.
  *   - The agent gives a policy that changes another id, and switches the listener when all of it is written: a packet meets
  *     the old policy or the new one, never a part of either. One that is taken away meanwhile denies without an answer.
+ *   - A connection counts from the end of its handshake until both ends have said FIN, or its pair is removed (flow.h). A
+ *     handshake is not counted: whoever floods with SYNs takes nobody's place. One too many when it ends resets the backend;
+ *     the client hears of it at its next segment.
  * Must never: be asked for a listener without a policy, or for a packet of a flow.
  */
 #ifndef PENSTOCK_POLICY_H
 #define PENSTOCK_POLICY_H
 
 #include "counts.h"
+#include "listener.h"
 #include "outcome.h"
 #include "reject.h"
 
@@ -35,6 +39,69 @@ VERIFIED_ONCE int is_denied(int family, __u32 policy_id, __u32 flags)
 	return range ? range->rule == SOURCE_DENIED : (flags & POLICY_ALLOW_ONLY) != 0;
 }
 
+/* Connections that the listener has open; only those that began under a policy with a limit are counted. */
+static __always_inline __s64 *open_connections(__u32 listener_id)
+{
+	struct listener_connections *held = bpf_map_lookup_elem(&listener_connections, &listener_id);
+
+	return held ? &held->open : 0;
+}
+
+static __always_inline int is_at_limit(const struct packet *p, __u32 per_listener)
+{
+	__s64 *open = p->protocol == IPPROTO_TCP && per_listener ? open_connections(p->listener_id) : 0;
+
+	return open && *open >= per_listener;
+}
+
+/*
+ * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener may have it. Asked
+ * again although the SYN was: many handshakes may end at once, and nothing else counts them.
+ */
+static __always_inline int take_connection(int family, struct packet *p, struct flow *request)
+{
+	struct listener *listener = listener_of(family, &p->tuple);
+	struct policy *policy;
+	__u32 policy_id, listener_id;
+	__s64 *open;
+
+	if (!listener || !listener->policy_id)
+		return 0;
+	policy_id = listener->policy_id;
+	listener_id = listener->listener_id;
+	policy = bpf_map_lookup_elem(&policies, &policy_id);
+	if (!policy || !policy->per_listener)
+		return 0;
+	open = open_connections(listener_id);
+	if (!open)
+		return 0;
+	if (__sync_fetch_and_add(open, 1) >= policy->per_listener) {
+		__sync_fetch_and_add(open, -1);
+		count_turned_away(listener_id, AWAY_LIMITED);
+		return FLOW_EXCEEDS;
+	}
+	request->counted_at = listener_id;
+	return 0;
+}
+
+/* Makes the last ACK of a handshake the reset of a backend that has accepted it. */
+VERIFIED_ONCE int turn_into_reset(struct __sk_buff *skb)
+{
+	struct packet *p = this_cpu_packet();
+	__u16 before, after;
+	__u32 at;
+
+	if (!p)
+		return -1;
+	at = p->l4 + offsetof(struct tcphdr, ack_seq) + 4; /* data offset and flags */
+	if (bpf_skb_load_bytes(skb, at, &before, 2))
+		return -1;
+	after = (before & ~bpf_htons(TCP_FIN)) | bpf_htons(TCP_RST);
+	if (bpf_l4_csum_replace(skb, p->l4 + offsetof(struct tcphdr, check), before, after, 2))
+		return -1;
+	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
+}
+
 /* FLOW_GOES_ON, or the verdict. */
 static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, int family, __u32 policy_id)
 {
@@ -43,6 +110,10 @@ static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, i
 	int answer;
 
 	if (policy && (flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags))) {
+		if (is_at_limit(p, policy->per_listener)) {
+			count_turned_away(p->listener_id, AWAY_LIMITED);
+			return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
+		}
 		p->idle_limit = p->protocol == IPPROTO_TCP ? policy->idle_tcp : policy->idle_udp;
 		if (flags & POLICY_AFFINITY)
 			p->affinity = family == AF_INET ? policy->affinity4 : policy->affinity6;

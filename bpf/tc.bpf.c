@@ -25,7 +25,6 @@
 #include "neighbour.h"
 #include "own_socket.h"
 #include "ping.h"
-#include "policy.h"
 #include "trace.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -184,7 +183,9 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 
 		if (known == HANDSHAKE_WAITS)
 			return DROP_MOVING;
-		if (known)
+		if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
+			return DROP_INTERNAL;
+		if (known != HALF_OPEN_NONE)
 			f = known_flow(family, p->protocol, &p->tuple);
 	}
 	if (!f && !takes_requests) { /* a reply whose flow another CPU promoted between our two look-ups, or not ours */

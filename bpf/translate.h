@@ -39,6 +39,8 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
 		return FLOW_IS_ABSENT;
 	}
+	if (f->state == FLOW_CLOSED)
+		release(f->flags & FLOW_REPLY ? twin : f);
 	return FLOW_GOES_ON;
 }
 

@@ -300,6 +300,12 @@ class PolicyIdle(Trimmed, frozen=True):
     udp: str = ""
 
 
+class PolicyConnections(Trimmed, frozen=True):
+    """TCP connections at a time."""
+
+    per_listener: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class PolicyAffinity(Trimmed, frozen=True):
     type: Literal["None", "ClientAddress"]
     source_prefix: SourcePrefix = SourcePrefix()
@@ -312,6 +318,7 @@ class FlowPolicySpec(Trimmed, frozen=True):
     sources: PolicySources | None = None
     idle: PolicyIdle | None = None
     affinity: PolicyAffinity | None = None
+    connections: PolicyConnections | None = None
 
 
 class FlowPolicy(Object, frozen=True):

@@ -70,7 +70,7 @@ class Policy:
     (version, address, prefix), each network once; a client in none of them is allowed unless `allow_only`. `reject`:
     who is denied is answered and not ignored. `idle_tcp`, `idle_udp`: seconds without a packet after which a flow is
     forgotten, 0 = as on the node. `affinity`: leading bits of a client's address that alone choose the backend, of IPv4
-    and of IPv6; None: the whole tuple does.
+    and of IPv6; None: the whole tuple does. `per_listener`: TCP connections at a time, 0 = any number.
     """
 
     names: tuple[str, ...]
@@ -80,6 +80,7 @@ class Policy:
     idle_tcp: int = 0
     idle_udp: int = 0
     affinity: tuple[int, int] | None = None
+    per_listener: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def of_listener(policies: Mapping[Target, FlowPolicy], own: OwnListener, serving
     met = [policies[x] for x in places if x in policies]
     parts = {
         part: first
-        for part in ("sources", "idle", "affinity")
+        for part in ("sources", "idle", "affinity", "connections")
         if (first := next((x for x in met if getattr(x.spec, part) is not None), None)) is not None
     }
     if not parts:
@@ -60,6 +60,7 @@ def of_listener(policies: Mapping[Target, FlowPolicy], own: OwnListener, serving
     sources = parts["sources"].spec.sources if "sources" in parts else None
     idle = parts["idle"].spec.idle if "idle" in parts else None
     affinity = parts["affinity"].spec.affinity if "affinity" in parts else None
+    connections = parts["connections"].spec.connections if "connections" in parts else None
     by_client = affinity if affinity is not None and affinity.type == "ClientAddress" else None
     return Policy(
         names=tuple(str(x.key) for x in met if x in parts.values()),
@@ -69,6 +70,7 @@ def of_listener(policies: Mapping[Target, FlowPolicy], own: OwnListener, serving
         idle_tcp=_seconds(idle.tcp) if idle is not None else 0,
         idle_udp=_seconds(idle.udp) if idle is not None else 0,
         affinity=(by_client.source_prefix.ipv4, by_client.source_prefix.ipv6) if by_client is not None else None,
+        per_listener=connections.per_listener if connections is not None else 0,
     )
 
 

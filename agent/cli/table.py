@@ -127,7 +127,12 @@ def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
         line.append(_bits(_sum(x.bit_rate for x in row.backends)))
     line.append("")
     route = f"{row.route_kind} {row.route}" if row.route else "no route"
-    turned_away = [(row.rejected, "rejected"), (row.refused, "refused"), (row.denied, "denied")]
+    turned_away = [
+        (row.rejected, "rejected"),
+        (row.refused, "refused"),
+        (row.denied, "denied"),
+        (row.limited, "limited"),
+    ]
     return [*line, ", ".join([route, *(f"{count:,} {what}" for count, what in turned_away if count)])]
 
 

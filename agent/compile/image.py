@@ -79,6 +79,7 @@ class PolicyEntry:
     idle_udp: int = 0
     affinity4: int = 0
     affinity6: int = 0
+    per_listener: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ def entry_of(policy: Policy) -> PolicyEntry:
     ):
         flags |= flag if given else 0
     affinity4, affinity6 = policy.affinity or (0, 0)
-    return PolicyEntry(flags, policy.sources, policy.idle_tcp, policy.idle_udp, affinity4, affinity6)
+    return PolicyEntry(
+        flags, policy.sources, policy.idle_tcp, policy.idle_udp, affinity4, affinity6, policy.per_listener
+    )
 
 
 def assigned(

@@ -30,6 +30,7 @@ class ListenerCount:
     rejected: int = 0
     refused: int = 0
     denied: int = 0
+    limited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

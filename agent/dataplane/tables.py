@@ -35,7 +35,7 @@ _WRITTEN = (
     "pools",
     "backends",
 )
-_COUNTED = ("verdicts", "listener_counts", "backend_counts", "flow_usage")
+_COUNTED = ("verdicts", "listener_counts", "listener_connections", "backend_counts", "flow_usage")
 _STRUCT_OF = {
     "interfaces": "interface",
     "listeners": "listener",
@@ -43,6 +43,7 @@ _STRUCT_OF = {
     "gateways": "gateway",
     "verdicts": "verdict_count",
     "listener_counts": "listener_count",
+    "listener_connections": "listener_connections",
     "backend_counts": "backend_count",
     "flow_usage": "flow_usage",
     "tcp_flows4": "flow",
@@ -67,6 +68,7 @@ class Tables:
     backends: Map
     verdicts: Map
     listener_counts: Map
+    listener_connections: Map
     backend_counts: Map
     flow_usage: Map
 

@@ -100,6 +100,7 @@ def test_way(came_to: Outcome, says: str | None) -> None:
         (outcome("VERDICT_REJECTED_RST", met=met(), backend_id=12), "the flow's backend is gone"),
         (outcome("DROP_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
         (outcome("VERDICT_REFUSED_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
+        (outcome("VERDICT_REFUSED_LIMIT"), "the listener has as many connections as FlowPolicy default/inside allows"),
         (outcome("DROP_RATE_LIMITED"), "the agent was told to send no answers at all"),
         (outcome("VERDICT_NOT_OURS", asked=asked(None)), "192.0.2.1 is no gateway's address"),
     ],

@@ -32,7 +32,16 @@ from .world import NETS, V4, V6, Net
 _ARP = 0x0806
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _ANSWERS = frozenset(
-    {o.REJECTED_RST, o.REJECTED_ICMP, o.REFUSED_FULL, o.REFUSED_COLLISION, o.REFUSED_DENIED, o.NEIGHBOUR, o.PING}
+    {
+        o.REJECTED_RST,
+        o.REJECTED_ICMP,
+        o.REFUSED_FULL,
+        o.REFUSED_COLLISION,
+        o.REFUSED_DENIED,
+        o.REFUSED_LIMIT,
+        o.NEIGHBOUR,
+        o.PING,
+    }
 )
 _CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RELATED})
 _ICMP_ERRORS = {V4: (3, 11, 12), V6: (1, 2, 3, 4)}

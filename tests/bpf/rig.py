@@ -98,6 +98,7 @@ SIZES = {
     "pools": len(SERVICES),
     "backends": 64,
     "listener_counts": 64,
+    "listener_connections": 64,
     "backend_counts": 64,
     "tcp_flows4": 4096,
     "tcp_flows6": 4096,
@@ -252,6 +253,8 @@ class Rig:
             table = self.map(name)
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
         self.map("in_force").set(0, {"set": 0, "moving_until": 0})
+        held = self.map("listener_connections")
+        held.set_many((i, held.value.zero) for i in range(held.max_entries))
         usage = self.map("flow_usage")
         usage.set(0, usage.value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())

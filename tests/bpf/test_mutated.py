@@ -240,5 +240,7 @@ _NOT_REACHED = {
     "DROP_MOVING",
     "DROP_DENIED",  # no listener there has a policy
     "VERDICT_REFUSED_DENIED",
+    "DROP_LIMITED",
+    "VERDICT_REFUSED_LIMIT",
     "DROP_INTERNAL",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 
@@ -15,11 +15,16 @@ from scapy.packet import Packet
 from .conftest import OpenRig
 from .exchange import answered, dropped
 from .objects import (
+    BACKEND_GONE,
     DENIED,
     FORWARDED,
+    LIMITED,
     NO_FLOW,
     REFUSED_DENIED,
+    REFUSED_LIMIT,
+    REJECTED_RST,
     REPLIED,
+    RESET,
     UPLINK_INGRESS,
     PolicyFlag,
     SourceRule,
@@ -252,3 +257,148 @@ def test_a_network_is_one_source_if_it_is_to_be(open_rig: OpenRig, net: Net) -> 
     with policy(rig, net, IN_USE | AFFINITY, port=SPLIT, affinity4=24, affinity6=64):
         assert len({chosen(rig, net, x, 20_000 + i, TCP) for i, x in enumerate(neighbours)}) == 1
         assert len({chosen(rig, net, x, 20_000, TCP) for x in apart}) == 2
+
+
+# ---- connections at a time
+
+
+def open_at(rig: Rig, net: Net) -> int:
+    """Connections that SERVED's listener is counted to have."""
+    number: int = rig.map("listener_connections").get(SERVICES[net, SERVED, TCP].listener_id)["open"]
+    return number
+
+
+def limited(rig: Rig, net: Net) -> int:
+    counted = rig.counted("listener_counts").get(SERVICES[net, SERVED, TCP].listener_id, {"limited": 0})
+    return int(counted["limited"])
+
+
+def syn(rig: Rig, net: Net, port: int) -> int:
+    """What becomes of it."""
+    sent = between(net, TCP, (net.client, port), (net.gateway, SERVED), seq=100)
+    return rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict
+
+
+def test_one_connection_too_many_is_reset_until_another_closes(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    first, second = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    with policy(rig, net, IN_USE, per_listener=2):
+        first.connect()
+        second.connect()
+        assert open_at(rig, net) == 2
+        assert (syn(rig, net, 1003), limited(rig, net)) == (REFUSED_LIMIT, 1)
+        first.says("FA", seq=101, ack=501)
+        assert (syn(rig, net, 1003), open_at(rig, net)) == (REFUSED_LIMIT, 2)  # half closed: open
+        first.hears("FA", seq=501, ack=102)
+        first.says("A", seq=102, ack=502)
+        assert (syn(rig, net, 1003), open_at(rig, net)) == (FORWARDED, 1)
+
+
+def test_without_an_answer_it_is_dropped_as_limited(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig(reply_rate_limit=0)
+    with policy(rig, net, IN_USE, per_listener=1):
+        Client(rig, net, TCP, 1001).connect()
+        assert syn(rig, net, 1002) == LIMITED
+
+
+def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig, net: Net) -> None:
+    """The backend of the one too many is reset, the client hears it at its next segment."""
+    rig = open_rig()
+    flows = [Client(rig, net, TCP, port) for port in (1001, 1002)]
+    with policy(rig, net, IN_USE, per_listener=1):
+        for flow in flows:
+            flow.says("S", seq=100)
+            flow.hears("SA", seq=500, ack=101)
+        flows[0].says("A", seq=101, ack=501)
+        assert (open_at(rig, net), limited(rig, net)) == (1, 0)
+        sent = between(net, TCP, flows[1].far, flows[1].near, "A", seq=101, ack=501)
+        outcome = rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent))
+        came = Ether(outcome.packet).payload
+        assert outcome.verdict == FORWARDED
+        assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.pod, "RA", 101)
+        told = came[TCPHeader].chksum
+        del came[TCPHeader].chksum
+        assert type(came)(bytes(came))[TCPHeader].chksum == told
+        assert (open_at(rig, net), limited(rig, net)) == (1, 1)
+        assert flows[1].state() == RESET
+        flows[1].hears("R", seq=501)  # the backend, asked once more
+        assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 1
+
+
+def reset_by_backend(flow: Client) -> None:
+    flow.hears("RA", seq=501, ack=101)
+
+
+def ages(flow: Client) -> None:
+    flow.rig.age(flow.net, TCP, 100)
+    start_ageing(flow.rig)
+    wait_until(lambda: not flow.halves())
+
+
+def loses_backend(flow: Client) -> None:
+    flow.rig.set_backend(SERVICES[flow.net, SERVED, TCP], state=BACKEND_GONE)
+    sent = between(flow.net, TCP, flow.far, flow.near, "A", seq=101, ack=501)
+    assert flow.rig.run(UPLINK_INGRESS, flow.rig.frame(UPLINK_INGRESS, sent)).verdict == REJECTED_RST
+    flow.rig.set_backend(SERVICES[flow.net, SERVED, TCP])
+
+
+def begins_again(flow: Client) -> None:
+    """On the tuple of a connection that was reset."""
+    reset_by_backend(flow)
+    flow.says("S", seq=9000)
+
+
+def loses_half(flow: Client) -> None:
+    """Its reply half; what is left goes with the next FIN, which begins nothing that counts."""
+    found = flow.rig.entry(flow.net, flow.key)
+    assert found is not None
+    flow.rig.map(found[0]).delete(flow.rig.twin(flow.net, flow.key, found[1]))
+    flow.says("FA", seq=101, ack=501)
+
+
+@pytest.mark.parametrize("end", [ages, loses_backend, begins_again, loses_half], ids=lambda x: x.__name__)
+def test_whichever_way_a_connection_goes_it_is_taken_off_once(
+    open_rig: OpenRig, net: Net, end: Callable[[Client], None]
+) -> None:
+    rig = open_rig(limit_tcp_established=60)
+    goes, stays = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    with policy(rig, net, IN_USE, per_listener=9):
+        goes.connect()
+        assert open_at(rig, net) == 1
+        end(goes)
+        assert open_at(rig, net) == 0
+        stays.connect()
+        assert open_at(rig, net) == 1
+    rig.reset()
+
+
+def test_a_reset_connection_counts_as_long_as_it_may_be_revived(open_rig: OpenRig, net: Net) -> None:
+    """Else a reset that the backend does not believe would be a way around the limit."""
+    rig = open_rig()
+    flow = Client(rig, net, TCP, 1001)
+    with policy(rig, net, IN_USE, per_listener=9):
+        flow.connect()
+        reset_by_backend(flow)
+        assert (flow.state(), open_at(rig, net)) == (RESET, 1)
+
+
+def test_half_open_flows_that_are_pushed_out_leave_no_count(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    with policy(rig, net, IN_USE, per_listener=9):
+        for _ in range(2):
+            assert {syn(rig, net, port) for port in range(1001, 1021)} == {FORWARDED}
+            rig.age(net, TCP, 100)
+        assert open_at(rig, net) == 0
+
+
+def test_connections_from_before_a_policy_do_not_count(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    before, during = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    before.connect()
+    with policy(rig, net, IN_USE, per_listener=9):
+        during.connect()
+        assert open_at(rig, net) == 1
+    for flow in (before, during):
+        flow.says("FA", seq=101, ack=501)
+        flow.hears("FA", seq=501, ack=102)
+    assert open_at(rig, net) == 0

@@ -197,3 +197,21 @@ def test_a_silent_connection_is_forgotten(gateway: Gateway, family: int) -> None
         backend = ask(connection).backend
         until(lambda: not live(), "the flow is forgotten", every=0.5)
         assert ask(connection).backend == backend
+
+
+def test_a_listener_has_so_many_connections_at_a_time(gateway: Gateway, family: int) -> None:
+    with ExitStack() as stack, policies(gateway, policy("p", "Gateway", "lab", connections={"perListener": 2})):
+        flows = [stack.enter_context(connect(gateway.lab.client, GATEWAY[family], PORT)) for _ in range(2)]
+        served = [ask(x).backend for x in flows]
+        assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
+        assert comes_to(gateway, "UDP", OTHER[family]) in PODS
+        at = f"{OTHER[4]}:40000" if family == 4 else f"[{OTHER[6]}]:40000"
+        to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
+        said = gateway.command("explain", "tcp", at, to).stdout
+        assert "the listener has as many connections as FlowPolicy default/p allows" in said
+        gateway.kill()
+        gateway.start()
+        assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
+        flows.pop().close()
+        until(lambda: comes_to(gateway, "TCP", OTHER[family]) in PODS, "a connection is let in")
+        assert ask(flows[0]).backend == served[0]

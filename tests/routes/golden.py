@@ -77,6 +77,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
         },
         "denied": "Reject" if policy.reject else "Drop",
         **({"idle": f"TCP {policy.idle_tcp}, UDP {policy.idle_udp}"} if policy.idle_tcp or policy.idle_udp else {}),
+        **({"per listener": policy.per_listener} if policy.per_listener else {}),
         **({"affinity": str(policy.affinity)} if policy.affinity else {}),
     }
 

@@ -61,6 +61,7 @@ spec:
   sources: {allow: [10.0.0.0/8, "fd00::/8"], deny: [10.1.0.0/16], denied: Reject}
   idle: {tcp: 1h30m, udp: 10s}
   affinity: {type: ClientAddress, sourcePrefix: {ipv4: 24}}
+  connections: {perListener: 100}
 """
 ABSENT = object()
 LISTENER = ("spec", "listeners", 1)
@@ -181,6 +182,8 @@ WRONG = [
         "24h1s",
         "spec.idle.udp: '24h1s' is not a whole number of seconds from 1s to 24h",
     ),
+    (POLICY, ("spec", "connections", "perListener"), 0, "spec.connections.perListener: expected `int` >= 1"),
+    (POLICY, ("spec", "connections"), {}, "spec.connections.perListener: is required"),
     (POLICY, ("spec", "affinity", "type"), "Cookie", "spec.affinity.type: invalid enum value 'Cookie'"),
     (POLICY, ("spec", "affinity", "type"), ABSENT, "spec.affinity.type: is required"),
     (POLICY, ("spec", "affinity", "sourcePrefix", "ipv4"), 33, "spec.affinity.sourcePrefix.ipv4: expected `int` <= 32"),
