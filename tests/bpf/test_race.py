@@ -113,7 +113,7 @@ def play(rig: Rig, shots: Iterable[Shot]) -> None:
 def pairs(rig: Rig, net: Net, protocol: int) -> dict[str, int]:
     """How many flows stand in each table; fails if anything stands there that is no half of a whole pair, or if the
     tuple of a reply stands in two tables."""
-    found, replies = {}, set[bytes]()
+    found, replies = {}, dict[bytes, bytes]()
     for name in rig.tables(protocol, net):
         table = rig.map(name)
         entries = {table.key.pack(key): (key, entry) for key, entry in table.items()}
@@ -125,8 +125,8 @@ def pairs(rig: Rig, net: Net, protocol: int) -> dict[str, int]:
             assert twin[1]["generation"] == entry["generation"]
             assert (twin[1]["flags"] ^ entry["flags"]) & FLOW_REPLY
             if entry["flags"] & FLOW_REPLY:
-                assert octets not in replies, f"{name}: the replies of two flows: {key} {entry}"
-                replies.add(octets)
+                request = table.key.pack(twin[0])
+                assert replies.setdefault(octets, request) == request, f"{name}: replies of two flows: {key} {entry}"
         found[name.rstrip("46")] = len(entries) // 2
     return found
 
@@ -263,7 +263,9 @@ def test_a_handshake_that_begins_anew_while_the_old_one_ends(rig: Rig, raced: Ra
     _, verdicts = counted(rig, raced, rounds)
     assert verdicts.keys() <= {"VERDICT_FORWARDED", "DROP_NO_FLOW"}  # the flow of the other was gone: it is sent again
     standing = pairs(rig, net, TCP)
-    assert sum(standing.values()) == ROUNDS
+    assert (
+        standing["tcp_flows"] <= ROUNDS <= sum(standing.values())
+    )  # a new handshake may stand beside what it replaced
     check(rig, net, TCP, standing, connections=standing["tcp_flows"])
 
 
