@@ -1,7 +1,8 @@
 # Tests on other kernels, in virtual machines. `make test-6.1` boots Debian's 6.1; any line that vmtest/kernels.py knows
 # works the same way (make test-6.12). `make vm-selftest` tries the runner itself: guests that die, hang, lie.
 
-# The packet tables once (not again with CHECKSUM_COMPLETE), without the two that run 100,000 packets and the races: emulation is slow.
+# The packet tables once (not again with CHECKSUM_COMPLETE), without the two that run 100,000 packets and the races
+# (SYNs expire in the midst): emulation is slow.
 # A program that the verifier refuses fails every packet table: some failures are enough.
 VM_TESTS ?= vm-tests/smoke tests/bpf tests/loader --maxfail=10 -k "not checksum-complete" \
 	--ignore=tests/bpf/test_mutated.py --ignore=tests/bpf/test_promotion.py --ignore=tests/bpf/test_race.py

@@ -112,7 +112,7 @@ def play(rig: Rig, shots: Iterable[Shot]) -> None:
 
 def pairs(rig: Rig, net: Net, protocol: int) -> dict[str, int]:
     """How many flows stand in each table; fails if anything stands there that is no half of a whole pair, or if the
-    tuple of a reply stands in two tables."""
+    tuple of a reply is that of two flows."""
     found, replies = {}, dict[bytes, bytes]()
     for name in rig.tables(protocol, net):
         table = rig.map(name)
