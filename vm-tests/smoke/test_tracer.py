@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.dataplane.sets import put_in_force
 from agent.dataplane.trace_filter import TraceFilter
 from agent.dataplane.tracer import Tracer
 from agent.packet import UDP, Tuple, framed, made
@@ -28,7 +29,8 @@ def hooked():
     subprocess.check_call(["ip", "link", "add", name, "up", "type", "dummy"])
     about = Path(f"/sys/class/net/{name}")
     index, mac = int((about / "ifindex").read_text()), (about / "address").read_text().strip()
-    with Object.load(ObjectSpec(OBJECTS / "tc.bpf.o", {}, {}), PINS / "v1") as loaded:
+    with Object.load(ObjectSpec(OBJECTS / "tc.bpf.o", {"set_number": 1}, {}), PINS / "v1") as loaded:
+        put_in_force(PINS / "v1")
         program = loaded.program("uplink_ingress")
         attachment = attach(program, index, Direction.INGRESS, PINS / "v1")
         yield program, index, bytes.fromhex(mac.replace(":", ""))
