@@ -357,4 +357,10 @@ struct flow_usage {
 	__u64 last_sweep; /* nanoseconds since boot */
 };
 
+/* snat_ports: one element; how new flows to backends behind an uplink find a port. Both are halved when `tries` is large. */
+struct snat_ports {
+	__u64 tries; /* at random ports, of late */
+	__u64 taken; /* ... that met a live flow: of all tries so many as there are ports in use */
+};
+
 #endif /* PENSTOCK_ABI_H */

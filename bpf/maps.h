@@ -57,6 +57,7 @@ PINNED_MAP(listener_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 16384, __u32, struct list
 PINNED_MAP(listener_connections, BPF_MAP_TYPE_ARRAY, 16384, __u32, struct listener_connections);
 PINNED_MAP(backend_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 65536, __u32, struct backend_count);
 PINNED_MAP(flow_usage, BPF_MAP_TYPE_ARRAY, 1, __u32, struct flow_usage);
+PINNED_MAP(snat_ports, BPF_MAP_TYPE_ARRAY, 1, __u32, struct snat_ports);
 
 /* Flows: two entries each. Established TCP is never evicted; half-open and UDP are, by least recent use. */
 PINNED_MAP(tcp_flows4, BPF_MAP_TYPE_HASH, 2 * (131072 + 16384), struct tuple4, struct flow);

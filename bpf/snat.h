@@ -9,6 +9,8 @@
  *     range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most.
  *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole range.
  *     A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
+ *   - How many of the random ports were taken tells how full the range is, for the backends that new flows go to now:
+ *     counting the ports in use would take a table of its own.
  */
 #ifndef PENSTOCK_SNAT_H
 #define PENSTOCK_SNAT_H
@@ -42,6 +44,24 @@ static __always_inline int take_source(int family, struct flow *request, __u32 s
 		return -1;
 	copy_words(request->to_saddr.octets, source->octets, words_of(family));
 	return 0;
+}
+
+#define TRIES_OF_LATE 1024
+
+static __always_inline void note_try(int is_taken)
+{
+	__u32 zero = 0;
+	struct snat_ports *seen = bpf_map_lookup_elem(&snat_ports, &zero);
+
+	if (!seen)
+		return;
+	if (seen->tries >= TRIES_OF_LATE) { /* what another CPU adds meanwhile may be lost: it is an estimate */
+		seen->tries /= 2;
+		seen->taken /= 2;
+	}
+	__sync_fetch_and_add(&seen->tries, 1);
+	if (is_taken)
+		__sync_fetch_and_add(&seen->taken, 1);
 }
 
 /* Searches that found nothing, per CPU and second: a flood of new flows to a full range must not cost a CPU. */
@@ -117,12 +137,16 @@ static __always_inline int insert_snat(enum table table, int family, struct pair
 	}
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < SNAT_PROBES && error == -EEXIST; i++) {
+		int is_random = i || search.port < search.port_min || (__u32)search.port - search.port_min >= search.ports;
+
 		if (sources && take_source(family, request, sources))
 			return -1;
-		if (i || search.port < search.port_min || (__u32)search.port - search.port_min >= search.ports)
+		if (is_random)
 			search.port = search.port_min + bpf_get_prandom_u32() % (search.ports ? search.ports : 1);
 		request->to_sport = search.port;
 		error = insert_kept(table, family, pair);
+		if (sources && is_random)
+			note_try(error == -EEXIST);
 	}
 	if (error != -EEXIST)
 		return error;

@@ -35,7 +35,7 @@ _WRITTEN = (
     "pools",
     "backends",
 )
-_COUNTED = ("verdicts", "listener_counts", "listener_connections", "backend_counts", "flow_usage")
+_COUNTED = ("verdicts", "listener_counts", "listener_connections", "backend_counts", "flow_usage", "snat_ports")
 _STRUCT_OF = {
     "interfaces": "interface",
     "listeners": "listener",
@@ -46,6 +46,7 @@ _STRUCT_OF = {
     "listener_connections": "listener_connections",
     "backend_counts": "backend_count",
     "flow_usage": "flow_usage",
+    "snat_ports": "snat_ports",
     "tcp_flows4": "flow",
 }
 """Table -> the struct of its values."""
@@ -71,6 +72,7 @@ class Tables:
     listener_connections: Map
     backend_counts: Map
     flow_usage: Map
+    snat_ports: Map
 
     def __init__(self, pins: Path, btf: Btf, opened: Mapping[str, Map], owner: contextlib.ExitStack) -> None:
         self.pins = pins

@@ -6,6 +6,8 @@ Decides: how entries are counted without getting in the way of the packets.
   half-open, UDP   have to be scanned, which copies the whole table (26 MB at the default size), so the number is taken
                    at most once in `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is
                    enough for an alarm at 70 %
+  SNAT ports       of the random ports that were tried of late, those that were taken (bpf/snat.h): of an endless series
+                   of new flows to one backend as many as its ports in use
 Rules: flows are counted in pairs, as room is. Memory is what the kernel says that it charged (fdinfo memlock).
 """
 
@@ -24,7 +26,9 @@ SCAN_EVERY = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TableUse:
-    """One table. `used` and `room` are flows for flow tables, entries else; `bytes_per_flow` is 0 for other tables."""
+    """One table. `used` and `room` are flows for flow tables, tries for snat_ports, entries else; `bytes_per_flow` is 0
+    for other tables.
+    """
 
     name: str
     used: int
@@ -48,7 +52,7 @@ class UsageMeter:
 
     def read(self) -> tuple[TableUse, ...]:
         """One record per table that can fill up, flow tables first; then the memory of all the others, as `other`."""
-        uses = [*self._flow_tables(), *self._written_tables()]
+        uses = [*self._flow_tables(), self._snat_ports(), *self._written_tables()]
         named = {x.name for x in uses}
         others = [x for x in self._tables if x.name not in named]
         return (*uses, TableUse("other", 0, 0, sum(x.memory_bytes for x in others)))
@@ -66,6 +70,11 @@ class UsageMeter:
                 family = name[-1]  # its room includes what half-open flows need to be promoted
                 room = pairs - tables.flows[f"half_open{family}"].max_entries // 2
                 yield TableUse(name, max(0, live[f"tcp{family}"]), room, table.memory_bytes, per_flow)
+
+    def _snat_ports(self) -> TableUse:
+        table = self._tables.snat_ports
+        ((_, seen),) = table.items()
+        return TableUse(table.name, seen["taken"], seen["tries"], table.memory_bytes)
 
     def _scan(self) -> dict[str, int]:
         if time.monotonic() - self._counted_at >= SCAN_EVERY:

@@ -255,8 +255,8 @@ class Rig:
         self.map("in_force").set(0, {"set": 0, "moving_until": 0})
         held = self.map("listener_connections")
         held.set_many((i, held.value.zero) for i in range(held.max_entries))
-        usage = self.map("flow_usage")
-        usage.set(0, usage.value.zero)
+        for name in ("flow_usage", "snat_ports"):
+            self.map(name).set(0, self.map(name).value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())
         self._before = self._read_verdicts()
         self._zero = {name: dict(self.map(name).raw_items()) for name in self._zero}

@@ -195,6 +195,17 @@ def test_of_one_per_cent_that_is_free_every_port_is_found(large: Rig, net: Net) 
     assert found <= free
 
 
+@pytest.mark.parametrize("parts", [0, 3, 5], ids=["none", "three fifths", "all"])
+def test_the_tries_tell_how_many_ports_are_taken(large: Rig, net: Net, parts: int) -> None:
+    take(large, net, [x for x in PORTS if x % 5 < parts])
+    for number in range(400):
+        sent = between(net, TCP, (net.client, 40_000 + number), (net.gateway, FAR), "S", seq=100)
+        large.run(UPLINK_INGRESS, large.frame(UPLINK_INGRESS, sent))
+    seen = large.map("snat_ports").get(0)
+    assert 400 <= seen["tries"] <= 1024
+    assert abs(seen["taken"] / seen["tries"] - parts / 5) < 0.15  # of 400 by chance: six standard deviations
+
+
 def test_without_a_free_port_a_new_flow_is_refused_at_once(large: Rig, net: Net) -> None:
     take(large, net, PORTS)
     fields = {"id": 0, "flags": "DF"} if net is V4 else {}
