@@ -162,6 +162,18 @@ static __always_inline int taken_by_established(int family)
 	}
 }
 
+/* Undoes pair_insert(). */
+VERIFIED_ONCE int take_back(enum table table, int family)
+{
+	struct pair *pair = this_cpu_pair();
+
+	if (!pair)
+		return -1;
+	half_remove(table, family, &pair->request_key, pair->request.generation);
+	half_remove(table, family, &pair->reply_key, pair->reply.generation);
+	return 0;
+}
+
 /* Puts the pair in under the client's own source address and port. */
 static __always_inline int insert_kept(enum table table, int family, struct pair *pair)
 {
@@ -179,10 +191,8 @@ static __always_inline int insert_kept(enum table table, int family, struct pair
 	if (result)
 		return result;
 	result = taken_by_established(family); /* promoted by another CPU since we looked */
-	if (result) {
-		half_remove(table, family, &pair->request_key, pair->request.generation);
-		half_remove(table, family, &pair->reply_key, pair->reply.generation);
-	}
+	if (result)
+		take_back(table, family);
 	return result;
 }
 
