@@ -4,10 +4,10 @@ Decides: what is carried over, and in which order.
   1. what the agent wrote and what was counted, from the old tables to the new ones; those that fit are in both sets
   2. the new programs are hooked wherever the old ones are, and its ageing is started: they see that they are not in
      force, and let everything pass
-  3. if flows or their queues are among the tables that are new: a lease is written by which no flow begins, ends by
-     ageing or leaves its handshake (bpf/in_force.h). Established flows go on. The flows are carried over, the queues
-     filled from them, the lease renewed with each part. If this process stops, the lease ends by itself, and all is as
-     it was; if it was stopped for so long and goes on, it notices: Lapsed
+  3. if flows, their queues or their counts are among the tables that are new: a lease is written by which no flow
+     begins, ends by ageing or leaves its handshake (bpf/in_force.h). Established flows go on. The flows are carried
+     over, the queues filled from them, they are counted anew; the lease is renewed with each part. If this process
+     stops, the lease ends by itself, and all is as it was; if it was stopped for long and goes on: Lapsed
   4. one write puts the new set in force; what waited goes on when it is sent again
   5. the old set is taken off and forgotten, and its timer with it
 Flows are carried over once and not twice: while they move nobody changes which flows there are, so nothing has to be
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -52,10 +53,13 @@ _QUEUES: Final = {
 }
 """Queue -> the flows that stand in it."""
 
+_OF_FLOWS: Final = frozenset({*FLOWS, *_QUEUES, "flow_usage", "listener_connections"})
+"""Tables that tell of flows, and are whole only while none begins or ends."""
+
 _PASSING: Final = frozenset(
     {
         *("packet_scratch", "pair_scratch", "datagram_scratch", "held_scratch", "first_scratch"),
-        *("datagrams", "held_fragments", "reply_rates", "vain_searches"),
+        *("datagrams", "complete_datagrams", "held_fragments", "reply_rates", "vain_searches"),
     }
 )
 _LEASE: Final = 5  # seconds for which flows stand still unless it is renewed
@@ -91,12 +95,12 @@ class Succession:
             for name, before in replaced.items():
                 if name == "verdicts":
                     carry_verdicts(before, self._maps[name])
-                elif name not in _PASSING and name not in FLOWS and name not in _QUEUES:
+                elif name not in _PASSING and name not in _OF_FLOWS:
                     carry_over(before, self._maps[name])
             inherit(self._new, self._old)
             hook_where_hooked(self._programs, self._old, self._new)
             start_ageing()
-            if replaced.keys() & {*FLOWS, *_QUEUES}:
+            if replaced.keys() & _OF_FLOWS:
                 self._move_flows(replaced)
             put_in_force(self._new)
         discard(self._old)
@@ -114,16 +118,22 @@ class Succession:
         self._lease_ends = time.monotonic() + _LEASE
         self._renew()
         wait_for_running_programs()
-        for name in FLOWS:
+        for name in (*FLOWS, "flow_usage"):
             if name in replaced:
                 carry_over(replaced[name], self._maps[name], self._renew)
-        live = {name: self._watch(queue, name, fill=queue in replaced) for queue, name in _QUEUES.items()}
+        connections: Counter[int] = Counter()
+        live = {name: self._watch(queue, name, queue in replaced, connections) for queue, name in _QUEUES.items()}
         usage = self._maps["flow_usage"]
         usage.set(0, {**usage.get(0), "tcp4": live["tcp_flows4"], "tcp6": live["tcp_flows6"]})
+        open_at = self._maps["listener_connections"]
+        for listener_id, held in open_at.items():
+            if held["open"] != connections[listener_id]:
+                open_at.set(listener_id, {"open": connections[listener_id]})
         self._renew()
 
-    def _watch(self, queue: str, flows: str, *, fill: bool) -> int:
-        """How many flows there are; `fill`: each is put into the queue, to be looked at soon."""
+    def _watch(self, queue: str, flows: str, fill: bool, connections: Counter[int]) -> int:
+        """How many flows there are, and of which listeners' open connections they are some; `fill`: each is put into
+        the queue, to be looked at soon."""
         entry = self._btf.struct(f"ageing{flows[-1]}")
         kind, value = dtype_of(entry.types, entry.type_id), self._maps[flows].value
         flow, is_reply = dtype_of(value.types, value.type_id), int(self._btf.enum("flow_flag")["FLOW_REPLY"])
@@ -132,6 +142,9 @@ class Succession:
             halves = values.view(flow)[:, 0]
             requests = (halves["flags"] & is_reply) == 0
             found += int(requests.sum())
+            counted_at = halves["counted_at"][requests]
+            for listener_id, times in zip(*np.unique(counted_at[counted_at > 0], return_counts=True), strict=True):
+                connections[int(listener_id)] += int(times)
             if fill:
                 rows: Octets = np.zeros((int(requests.sum()), entry.size), np.uint8)
                 rows[:, : keys.shape[1]] = keys[requests]  # `key` comes first

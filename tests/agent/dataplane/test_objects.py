@@ -128,6 +128,22 @@ def test_every_flow_is_put_where_ageing_finds_it(settings: Settings) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize("sizes", [{"tcp_flows": 2048}, {"max_listeners": 9}], ids=str)
+def test_flows_are_counted_as_they_are_carried_over(settings: Settings, sizes: dict[str, int]) -> None:
+    load_and_close(settings)
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        table = tables.flows["tcp_flows4"]
+        for number in range(6):
+            key, value = flow(number + 1, seen=now(), reply=number % 2 == 1)
+            wanted = {**table.value.zero, **value, "state": 5, "counted_at": 2 if number < 4 else 0}
+            table.set({**key, "protocol": 6}, wanted)
+        tables.listener_connections.set(3, {"open": 9})  # lost count
+    load_and_close(larger(settings, **sizes))
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        assert tables.flow_usage.get(0)["tcp4"] == 3
+        assert {k: v["open"] for k, v in tables.listener_connections.items() if v["open"]} == {2: 2}
+
+
 def test_a_table_that_is_too_small_is_named_with_both_figures_and_its_setting(settings: Settings) -> None:
     load_and_close(larger(settings, udp_flows=4096))
     fill(settings, 3000, seen=now())
