@@ -50,7 +50,7 @@ TRAFFIC = Traffic(
 
 def lines(drawn: RenderableType) -> list[list[str]]:
     """Cells of each line that has any; cells stand two or more spaces apart."""
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=200)
     console.print(drawn)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()]
@@ -169,7 +169,7 @@ REJECTED = ObjectStatus(
     ],
 )
 def test_what_is_wrong_is_said_first(changes: dict[str, object], agent: int | None, says: str) -> None:
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=200)
     console.print(overview(replace(REPORT, **changes), agent=agent, now=100.0))  # type: ignore[arg-type]
     assert says in console.file.getvalue()  # type: ignore[attr-defined]
 
