@@ -38,15 +38,15 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	if (is_another(family, &pair->request, &pair->request_key, pair->reply.generation) ||
 	    is_another(family, &pair->reply, &pair->reply_key, pair->request.generation))
 		return -1;
-	pair->request.state = state_by_fins(&pair->request, &pair->reply);
+	if (pair->request.state != FLOW_RESET) /* else it rests as such, until who sent the RST goes on once more */
+		pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
 	pair->request.counted_at = 0;
-	if (take_connection(family, p, &pair->request)) {
+	if (pair->request.state != FLOW_CLOSED && take_connection(family, p, &pair->request)) {
 		if (flow_lookup(TABLE_TCP, family, &pair->request_key)) /* the last place is its own: by another CPU */
 			return -1;
-		set_state(half, twin, FLOW_RESET);
-		return FLOW_EXCEEDS;
+		return FLOW_EXCEEDS; /* it stays as it is: the backend may not have heard the reset, and the next ACK is one too */
 	}
 	error = pair_insert(TABLE_TCP, family);
 	if (error) {

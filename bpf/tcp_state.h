@@ -5,6 +5,8 @@
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
  *   SYN --backend's SYN-ACK of ISN+1 (or of data with the SYN, too)--> SYN_ACK
  *       --client's ACK of exactly the backend's ISN+1--> established
+ *   RST: RESET, and not gone, for we cannot tell whether it was believed. A client that goes on all the same is what it would
+ *   have been (a handshake's last ACK establishes, and counts), or is met in mid-stream anew.
  *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH
  *       --client's ACK of about where the backend is--> established
  * Established (never evicted):
@@ -37,7 +39,7 @@ enum tcp_step {
 #define ADOPTED_WITHIN (1 << 21)
 
 /*
- * How far beyond its receiver's last ACK an RST may be: as much as may be under way on a long fat pipe. The receiver
+ * How far beyond its receiver's last ACK an RST may be (and a FIN, with its data, or before it when it is sent again): as much as may be under way on a long fat pipe. The receiver
  * believes only the very next number (RFC 5961 section 3.2), which we do not know; a blind RST is right once in 512.
  */
 #define RST_WITHIN (1 << 23)
@@ -65,8 +67,10 @@ static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow
 						     __u32 ack)
 {
 	if (tcp_flags & TCP_RST) {
-		if (may_refuse(f, twin, seq, ack))
+		if (may_refuse(f, twin, seq, ack)) {
+			f->flags |= FLOW_RST;
 			set_state(f, twin, FLOW_RESET);
+		}
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN)
@@ -104,8 +108,10 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 	if (is_first_syn(tcp_flags))
 		return seq == f->isn && (f->state == FLOW_SYN || f->state == FLOW_SYN_ACK) ? STEP_PASS : STEP_REOPEN;
 	if (tcp_flags & TCP_RST) {
-		if (f->state >= FLOW_ADOPTED || seq - f->isn <= 1)
+		if (f->state >= FLOW_ADOPTED || seq - f->isn <= 1) {
+			f->flags |= FLOW_RST;
 			set_state(f, twin, FLOW_RESET);
+		}
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN)
@@ -113,10 +119,11 @@ static __always_inline enum tcp_step half_open_request(struct flow *f, struct fl
 	if (f->state == FLOW_ADOPTED_BOTH && (tcp_flags & TCP_ACK) &&
 	    ack - twin->isn + ADOPTED_WITHIN < 2 * ADOPTED_WITHIN)
 		return STEP_PROMOTE;
-	if (f->state == FLOW_SYN_ACK && (tcp_flags & TCP_ACK) && is_handshake_ack(twin, ack) &&
-	    seq - (f->isn + 1) < HANDSHAKE_DATA_MAX)
+	/* `isn` of the reply: a backend that refused the SYN has shown none. */
+	if ((f->state == FLOW_SYN_ACK || (f->state == FLOW_RESET && twin->isn)) && (tcp_flags & TCP_ACK) &&
+	    is_handshake_ack(twin, ack) && seq - (f->isn + 1) < HANDSHAKE_DATA_MAX)
 		return STEP_PROMOTE;
-	return STEP_PASS;
+	return f->state == FLOW_RESET ? STEP_REOPEN : STEP_PASS;
 }
 
 static __always_inline __u8 state_by_fins(const struct flow *f, const struct flow *twin)
@@ -142,6 +149,8 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 		return STEP_PASS;
 	}
 	if (tcp_flags & TCP_FIN) {
+		if (seq - twin->expects + RST_WITHIN > 2 * RST_WITHIN) /* its receiver will not believe it either */
+			return STEP_PASS;
 		if (!(f->flags & FLOW_FIN))
 			f->isn = seq;
 		/* In this half alone: the other one's flags are the other direction's to write, on another CPU maybe. */

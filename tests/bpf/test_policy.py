@@ -302,7 +302,7 @@ def test_without_an_answer_it_is_dropped_as_limited(open_rig: OpenRig, net: Net)
 
 
 def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig, net: Net) -> None:
-    """The backend of the one too many is reset, the client hears it at its next segment."""
+    """The backend of the one too many is reset, and again if it did not hear it; the client hears that from it."""
     rig = open_rig()
     flows = [Client(rig, net, TCP, port) for port in (1001, 1002)]
     with policy(rig, net, IN_USE, per_listener=1):
@@ -312,17 +312,30 @@ def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig
         flows[0].says("A", seq=101, ack=501)
         assert (open_at(rig, net), limited(rig, net)) == (1, 0)
         sent = between(net, TCP, flows[1].far, flows[1].near, "A", seq=101, ack=501)
-        outcome = rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent))
-        came = Ether(outcome.packet).payload
-        assert outcome.verdict == FORWARDED
-        assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.pod, "RA", 101)
-        told = came[TCPHeader].chksum
-        del came[TCPHeader].chksum
-        assert type(came)(bytes(came))[TCPHeader].chksum == told
-        assert (open_at(rig, net), limited(rig, net)) == (1, 1)
-        assert flows[1].state() == RESET
+        for times in (1, 2):
+            outcome = rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent))
+            came = Ether(outcome.packet).payload
+            assert outcome.verdict == FORWARDED
+            assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.pod, "RA", 101)
+            told = came[TCPHeader].chksum
+            del came[TCPHeader].chksum
+            assert type(came)(bytes(came))[TCPHeader].chksum == told
+            assert (open_at(rig, net), limited(rig, net)) == (1, times)
         flows[1].hears("R", seq=501)  # the backend, asked once more
         assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 1
+
+
+def test_a_reset_that_nobody_believed_does_not_get_past_the_limit(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    with policy(rig, net, IN_USE, per_listener=1):
+        flow = Client(rig, net, TCP, 1001)
+        flow.says("S", seq=100)
+        flow.hears("SA", seq=500, ack=101)
+        flow.says("R", seq=100)
+        flow.says("A", seq=101, ack=501)
+        assert open_at(rig, net) == 1
+        sent = between(net, TCP, (net.client, 1002), (net.gateway, SERVED), "S", seq=100)
+        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == REFUSED_LIMIT
 
 
 def reset_by_backend(flow: Client) -> None:

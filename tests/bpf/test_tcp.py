@@ -236,9 +236,34 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         (
             (client("A", seq=5000, ack=6000), FORWARDED, ADOPTED),
             (backend("R", seq=6000), REPLIED, RESET),
-            (client("A", seq=5000, ack=6000), FORWARDED, RESET),
+            (client("A", seq=5000, ack=6000), FORWARDED, ADOPTED),
         ),
         After(half_open=1),
+    ),
+    "a client's reset that the backend did not believe": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
+            (client("R", seq=100), FORWARDED, RESET),
+            (client("A", seq=101, ack=501), FORWARDED, RESET),
+            (client("P", seq=101, ack=501), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a backend that refuses is not made to agree by a client that knows nothing": (
+        (
+            (client("S", seq=100), FORWARDED, SYN),
+            (backend("RA", seq=0, ack=101), REPLIED, RESET),
+            (client("A", seq=101, ack=1), FORWARDED, ADOPTED),
+        ),
+        After(half_open=1),
+    ),
+    "a FIN whose number cannot be right": (
+        (
+            *HANDSHAKE,
+            (client("FA", seq=0x7000_0000, ack=501), FORWARDED, ESTABLISHED),
+        ),
+        After(connections=1, established=1),
     ),
     # A backend in the middle of a handshake that nobody finished answers strangers, too (RFC 5961 section 5).
     "the middle of a stream is believed of a client only that knows where the backend is": (
