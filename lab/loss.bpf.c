@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * A wire that loses packets: some of each thousand, chosen by a generator with a fixed seed.
+ * A wire that loses packets and has others arrive twice: some of each thousand, chosen by a generator with a fixed seed.
  *
  * Rules: IPv4 and IPv6 only, so that ARP and neighbour discovery do not fail instead; ICMPv6 passes for that reason.
+ * The second of a packet passes here once more; it is known by its mark, and passes.
  * Must never: be part of what is shipped.
  */
 #include <linux/bpf.h>
@@ -17,11 +18,16 @@
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 const volatile __u32 seed = 1;
-const volatile __u32 per_thousand = 10;
+const volatile __u32 lose_per_thousand = 10;
+const volatile __u32 double_per_thousand = 0;
+const volatile __u32 incoming = 0; /* attached to ingress */
+
+#define SECOND 0x2 /* skb->mark of the second of a packet; another namespace does not see it */
 
 struct count {
 	__u64 seen;
 	__u64 lost;
+	__u64 doubled;
 };
 
 struct {
@@ -46,6 +52,7 @@ int lose(struct __sk_buff *skb)
 {
 	__u32 first = 0;
 	struct count *c;
+	__u64 drawn;
 	__u8 next;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
@@ -54,9 +61,23 @@ int lose(struct __sk_buff *skb)
 	    (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next)) ||
 	     next == IPPROTO_ICMPV6))
 		return TC_ACT_UNSPEC;
-	c = bpf_map_lookup_elem(&count, &first);
-	if (!c || number(__sync_fetch_and_add(&c->seen, 1)) % 1000 >= per_thousand)
+	if (skb->mark == SECOND) {
+		skb->mark = 0;
 		return TC_ACT_UNSPEC;
-	__sync_fetch_and_add(&c->lost, 1);
-	return TC_ACT_SHOT;
+	}
+	c = bpf_map_lookup_elem(&count, &first);
+	if (!c)
+		return TC_ACT_UNSPEC;
+	drawn = number(__sync_fetch_and_add(&c->seen, 1)) % 1000;
+	if (drawn < lose_per_thousand) {
+		__sync_fetch_and_add(&c->lost, 1);
+		return TC_ACT_SHOT;
+	}
+	if (drawn < lose_per_thousand + double_per_thousand) {
+		skb->mark = SECOND;
+		if (!bpf_clone_redirect(skb, skb->ifindex, incoming ? BPF_F_INGRESS : 0))
+			__sync_fetch_and_add(&c->doubled, 1);
+		skb->mark = 0;
+	}
+	return TC_ACT_UNSPEC;
 }

@@ -1,4 +1,4 @@
-"""Makes an interface lose packets, in both directions, by a fixed seed: the same packets are lost in every run.
+"""Makes an interface lose packets, and send some twice, both ways, by a fixed seed: the same ones in every run.
 
 Decides: nothing; lab/loss.bpf.c does. Rules: the programs go when the context ends.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from lab.netns import Namespace
 from lab.topology import Lab
 from loader.attach import attach, detach
 from loader.hook import Attachment, Direction
@@ -21,32 +22,44 @@ OBJECT: Final = Path(__file__).resolve().parent.parent / "build" / "loss.bpf.o"
 
 
 class Loss:
-    """Packets that were lost so far."""
+    """Packets that were lost, and that came twice, so far; in both directions together."""
 
     def __init__(self, objects: list[Object]) -> None:
         self._objects = objects
 
+    def _sum(self, name: str) -> int:
+        return sum(count[name] for x in self._objects for _, count in x.map("count").items())
+
     def lost(self) -> int:
-        """In both directions together."""
-        return sum(count["lost"] for x in self._objects for _, count in x.map("count").items())
+        """Packets that never arrived."""
+        return self._sum("lost")
+
+    def doubled(self) -> int:
+        """Packets that arrived twice."""
+        return self._sum("doubled")
 
 
 @contextlib.contextmanager
-def lossy_clients(lab: Lab, *, per_thousand: int, seed: int) -> Iterator[Loss]:
-    """The clients' wire loses so many of each thousand IP packets, each way."""
+def lossy(lab: Lab, end: Namespace, *, seed: int, lose: int, double: int = 0) -> Iterator[Loss]:
+    """The wire at `eth0` of an end (a client, a backend) loses, and doubles, so many of each thousand IP packets."""
     with contextlib.ExitStack() as stack:
-        with lab.client.inside():
+        with end.inside():
             ifindex = socket.if_nametoindex("eth0")
         objects = []
         for direction in (Direction.INGRESS, Direction.EGRESS):
             pins = lab.pins / f"loss-{direction.name.lower()}"
-            spec = ObjectSpec(OBJECT, {"seed": seed, "per_thousand": per_thousand}, {})
-            loaded = stack.enter_context(Object.load(spec, pins))
-            with lab.client.inside():
+            values = {
+                "seed": seed,
+                "lose_per_thousand": lose,
+                "double_per_thousand": double,
+                "incoming": direction is Direction.INGRESS,
+            }
+            loaded = stack.enter_context(Object.load(ObjectSpec(OBJECT, values, {}), pins))
+            with end.inside():
                 attachment = attach(loaded.program("lose"), ifindex, direction, pins)
 
             def undo(attachment: Attachment = attachment, pins: Path = pins) -> None:
-                with lab.client.inside():
+                with end.inside():
                     detach(attachment, pins)
 
             stack.callback(undo)
