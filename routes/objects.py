@@ -266,10 +266,10 @@ class ReferenceGrant(Object, frozen=True):
     spec: ReferenceGrantSpec
 
 
-# ---- FlowPolicy: our own (GEP-713) ----------------------------------------------------------------------------------
+# ---- FlowPolicy: our own (GEP-713). A field that it does not have is an error: who misspells `deny` would let all in -
 
 
-class PolicyTargetReference(Trimmed, frozen=True):
+class PolicyTargetReference(Trimmed, frozen=True, forbid_unknown_fields=True):
     """`section_name` is a Gateway's listener; a target is in the policy's own namespace."""
 
     group: str
@@ -278,7 +278,7 @@ class PolicyTargetReference(Trimmed, frozen=True):
     section_name: SectionName = ""
 
 
-class PolicySources(Trimmed, frozen=True):
+class PolicySources(Trimmed, frozen=True, forbid_unknown_fields=True):
     """CIDRs. `denied`: what becomes of a packet that would begin a flow from elsewhere."""
 
     allow: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
@@ -286,32 +286,32 @@ class PolicySources(Trimmed, frozen=True):
     denied: Literal["Drop", "Reject"] = "Drop"
 
 
-class SourcePrefix(Trimmed, frozen=True):
+class SourcePrefix(Trimmed, frozen=True, forbid_unknown_fields=True):
     """How many leading bits of an address are one client, by family: an IPv6 client has a /64 at least."""
 
     ipv4: Annotated[int, Meta(ge=1, le=32)] = 32
     ipv6: Annotated[int, Meta(ge=1, le=128)] = 64
 
 
-class PolicyIdle(Trimmed, frozen=True):
+class PolicyIdle(Trimmed, frozen=True, forbid_unknown_fields=True):
     """Durations of GEP-2257, "" = not said: how long a flow may be without a packet before it is forgotten."""
 
     tcp: str = ""
     udp: str = ""
 
 
-class PolicyConnections(Trimmed, frozen=True):
+class PolicyConnections(Trimmed, frozen=True, forbid_unknown_fields=True):
     """TCP connections at a time."""
 
     per_listener: Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
-class PolicyAffinity(Trimmed, frozen=True):
+class PolicyAffinity(Trimmed, frozen=True, forbid_unknown_fields=True):
     type: Literal["None", "ClientAddress"]
     source_prefix: SourcePrefix = SourcePrefix()
 
 
-class FlowPolicySpec(Trimmed, frozen=True):
+class FlowPolicySpec(Trimmed, frozen=True, forbid_unknown_fields=True):
     """A part that is None says nothing: a less specific policy may say it."""
 
     target_refs: Annotated[tuple[PolicyTargetReference, ...], Meta(min_length=1, max_length=16)]

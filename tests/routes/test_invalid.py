@@ -154,6 +154,13 @@ WRONG = [
         "penstock.dev/v1",
         "FlowPolicy apps/p: apiVersion: version 'v1' is not served (v1alpha1)",
     ),
+    (POLICY, ("spec", "source"), {}, "FlowPolicy apps/p: spec: object contains unknown field `source`"),
+    (
+        POLICY,
+        ("spec", "sources"),
+        {"denny": []},
+        "FlowPolicy apps/p: spec.sources: object contains unknown field `denny`",
+    ),
     (POLICY, ("spec", "targetRefs"), [], "FlowPolicy apps/p: spec.targetRefs: expected `array` of length >= 1"),
     (POLICY, (*TARGET, "kind"), "Service", "FlowPolicy apps/p: spec.targetRefs[1]: gateway.networking.k8s.io/Service"),
     (POLICY, (*TARGET, "group"), "", "spec.targetRefs[1]: /TCPRoute is no Gateway, TCPRoute or UDPRoute"),
