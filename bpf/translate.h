@@ -12,6 +12,7 @@
 #include "admit.h"
 #include "deliver.h"
 #include "fragment.h"
+#include "in_force.h"
 #include "verdict.h"
 
 /* State changes of an established TCP flow. */
@@ -31,15 +32,19 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 		/* Another CPU may be about to put in the request's half (pair_insert() begins with the reply's). */
 		if (!twin && (f->flags & FLOW_REPLY) && now_seconds() - f->seen < YOUNG_SECONDS)
 			return FLOW_IS_ABSENT;
+		if (flows_are_moving())
+			return DROP_MOVING;
 		/* Away with it: as long as it stands here, packets without flags would be carried by it. */
 		half_remove(TABLE_TCP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;
 	}
 	if (established_step(f, twin, p->tcp_flags, p->seq, p->ack) == STEP_REOPEN) {
+		if (flows_are_moving())
+			return DROP_MOVING;
 		pair_remove(TABLE_TCP, family, &p->tuple, key, f->generation);
 		return FLOW_IS_ABSENT;
 	}
-	if (f->state == FLOW_CLOSED)
+	if (f->state == FLOW_CLOSED && !flows_are_moving()) /* else its copy would be released once more */
 		release(f->flags & FLOW_REPLY ? twin : f);
 	return FLOW_GOES_ON;
 }
@@ -100,6 +105,8 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 
 	if (!p || !f || !scratch)
 		return DROP_INTERNAL;
+	if (flows_are_moving())
+		return DROP_MOVING;
 	p->backend_id = f->backend_id;
 	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_TCP;
 	twin_key(family, &p->tuple, f, &scratch->twin);

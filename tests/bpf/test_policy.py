@@ -16,9 +16,11 @@ from .conftest import OpenRig
 from .exchange import answered, dropped
 from .objects import (
     BACKEND_GONE,
+    CLOSED,
     DENIED,
     FORWARDED,
     LIMITED,
+    MOVING,
     NO_FLOW,
     REFUSED_DENIED,
     REFUSED_LIMIT,
@@ -29,7 +31,7 @@ from .objects import (
     PolicyFlag,
     SourceRule,
 )
-from .rig import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP, Rig, address
+from .rig import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP, Rig, address, now
 from .story import CLIENT_PORT, After, Story, backend, between, client, wait
 from .test_ageing import Client, start_ageing, wait_until
 from .test_refuse import ask, rst, unreachable
@@ -336,6 +338,22 @@ def test_a_reset_that_nobody_believed_does_not_get_past_the_limit(open_rig: Open
         assert open_at(rig, net) == 1
         sent = between(net, TCP, (net.client, 1002), (net.gateway, SERVED), "S", seq=100)
         assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == REFUSED_LIMIT
+
+
+def test_while_flows_move_none_is_taken_off_for_its_copy_will_be(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    with policy(rig, net, IN_USE, per_listener=1):
+        flow = Client(rig, net, TCP, 1001)
+        flow.connect()
+        rig.map("in_force").set(0, {"set": 0, "moving_until": now() + 60})
+        flow.hears("FA", seq=501, ack=101)
+        flow.says("FA", seq=101, ack=502)
+        assert (flow.state(), open_at(rig, net)) == (CLOSED, 1)
+        again = between(net, TCP, flow.far, flow.near, "S", seq=7000)
+        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, again)).verdict == MOVING
+        rig.map("in_force").set(0, {"set": 0, "moving_until": 0})
+        flow.hears("A", seq=502, ack=102)
+        assert open_at(rig, net) == 0
 
 
 def reset_by_backend(flow: Client) -> None:
