@@ -90,22 +90,17 @@ static long try_port(__u32 step, void *context)
 {
 	struct port_search *search = context;
 	struct pair *pair = search->pair;
-	struct flow *occupant;
+	int occupant;
 
 	if (!search->ports)
 		return 1;
 	pair->request.to_sport = search->port_min + (search->port - search->port_min + step) % search->ports;
 	reply_key_of(search->family, pair);
-	occupant = flow_lookup(search->table, search->family, &pair->reply_key);
-	if (occupant) {
-		twin_key(search->family, &pair->reply_key, occupant, &pair->twin);
-		search->found = same_tuple(search->family, &pair->twin, &pair->request_key);
-		return search->found;
-	}
-	if (search->table == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, search->family, &pair->reply_key))
-		return 0;
-	search->found = 1;
-	return 1;
+	occupant = clear_if_dead(search->table, search->family, 0);
+	if (occupant == OCCUPANT_NONE && search->table == TABLE_HALF_OPEN)
+		occupant = clear_if_dead(TABLE_TCP, search->family, 0);
+	search->found = occupant != OCCUPANT_OTHER;
+	return search->found;
 }
 
 /*

@@ -195,6 +195,22 @@ def test_of_one_per_cent_that_is_free_every_port_is_found(large: Rig, net: Net) 
     assert found <= free
 
 
+def test_a_port_whose_flow_is_dead_is_free(large: Rig, net: Net) -> None:
+    dead = set(PORTS[50::100])
+    take(large, net, [x for x in PORTS if x not in dead])
+    table = large.map(large.tables(TCP, net)[1])
+    begin(large, net, (net.client, 39_999))  # a SYN that nobody answered, and others of long ago
+    request = {**half(large, net, (net.client, 39_999)), "seen": now() - 100}
+    reply = {**table.get(large.twin(net, large.key(net, TCP, (net.client, 39_999), (net.gateway, FAR)), request))}
+    for port in dead:
+        answers = large.key(net, TCP, (net.far, BACKEND_PORT), (net.node, port))
+        to = {"to_daddr": address(net, net.neighbour), "to_dport": port, "seen": now() - 100}
+        table.set(answers, reply | to | {"key_check": large.key_check(answers)})
+    found = {begin(large, net, (net.client, 40_000 + number))[1] for number in range(50)}
+    assert len(found) == 50
+    assert found <= dead
+
+
 @pytest.mark.parametrize("parts", [0, 3, 5], ids=["none", "three fifths", "all"])
 def test_the_tries_tell_how_many_ports_are_taken(large: Rig, net: Net, parts: int) -> None:
     take(large, net, [x for x in PORTS if x % 5 < parts])
