@@ -16,4 +16,10 @@ static __always_inline __u32 now_seconds(void)
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
 }
 
+/* Two CPUs' clocks may differ by a tick, so what another has just noted may lie ahead: that is 0 seconds ago. */
+static __always_inline __u32 seconds_since(__u32 then, __u32 now)
+{
+	return (__s32)(now - then) > 0 ? now - then : 0;
+}
+
 #endif /* PENSTOCK_CLOCK_H */

@@ -261,14 +261,14 @@ static __always_inline __u32 idle_limit(int family, const struct flow *f, const 
 	}
 }
 
-/* Seconds since the later of the two halves' last packets. Clocks of two CPUs may differ by a tick: never negative. */
+/* Seconds since the later of the two halves' last packets. */
 static __always_inline __u32 idle_seconds(const struct flow *a, const struct flow *b, __u32 now)
 {
 	__u32 seen = a->seen;
 
 	if ((__s32)(b->seen - seen) > 0)
 		seen = b->seen;
-	return (__s32)(now - seen) > 0 ? now - seen : 0;
+	return seconds_since(seen, now);
 }
 
 /*

@@ -198,7 +198,7 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 
 		key.place = place;
 		old = bpf_map_lookup_elem(&held_fragments, &key);
-		if (old && now - old->seen > FRAGMENT_SECONDS)
+		if (old && seconds_since(old->seen, now) > FRAGMENT_SECONDS)
 			bpf_map_delete_elem(&held_fragments, &key);
 		/* Another CPU may keep another one: who is second takes the next place. */
 		if (bpf_map_update_elem(&held_fragments, &key, held, BPF_NOEXIST))
@@ -237,7 +237,7 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 	if (read_piece(skb, p, family, &key, &piece))
 		return is_gateways ? DROP_MALFORMED : FLOW_IS_ABSENT;
 	datagram = bpf_map_lookup_elem(&datagrams, &key);
-	if (datagram && now - datagram->first_seen > (piece.at ? FRAGMENT_SECONDS : 1)) {
+	if (datagram && seconds_since(datagram->first_seen, now) > (piece.at ? FRAGMENT_SECONDS : 1)) {
 		bpf_map_delete_elem(&datagrams, &key); /* the rest of it was lost, and this is another of the same number */
 		datagram = 0;
 	}
@@ -258,7 +258,7 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 	if (!datagram) {
 		__u32 *since = bpf_map_lookup_elem(&complete_datagrams, &key);
 		int verdict = !is_gateways ? FLOW_IS_ABSENT :
-			      since && now - *since <= COMPLETE_SECONDS ? DROP_FRAGMENT :
+			      since && seconds_since(*since, now) <= COMPLETE_SECONDS ? DROP_FRAGMENT :
 									  hold(skb, &key, now);
 
 		if (verdict != FLOW_GOES_ON)
@@ -334,7 +334,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 				return 0;
 			changed = 1;
 		}
-		fresh = now_seconds() - held->seen <= FRAGMENT_SECONDS &&
+		fresh = seconds_since(held->seen, now_seconds()) <= FRAGMENT_SECONDS &&
 			!become(skb, held->frame, held->length, HELD_OCTETS);
 		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh)
 			bpf_clone_redirect(skb, ifindex, direction);

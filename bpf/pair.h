@@ -74,7 +74,7 @@ VERIFIED_ONCE int clear_if_dead(enum table table, int family, int is_request)
 	if (!occupant)
 		return OCCUPANT_NONE;
 	generation = occupant->generation;
-	if (live_twin(table, family, key, occupant, &pair->twin) || now_seconds() - occupant->seen < YOUNG_SECONDS) {
+	if (live_twin(table, family, key, occupant, &pair->twin) || seconds_since(occupant->seen, now_seconds()) < YOUNG_SECONDS) {
 		twin_key(family, key, occupant, &pair->twin);
 		return is_request || same_tuple(family, &pair->twin, &pair->request_key) ? OCCUPANT_SAME : OCCUPANT_OTHER;
 	}

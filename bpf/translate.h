@@ -30,7 +30,7 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 	twin = flow_lookup(TABLE_TCP, family, key);
 	if (!twin || twin->generation != f->generation) {
 		/* Another CPU may be about to put in the request's half (pair_insert() begins with the reply's). */
-		if (!twin && (f->flags & FLOW_REPLY) && now_seconds() - f->seen < YOUNG_SECONDS)
+		if (!twin && (f->flags & FLOW_REPLY) && seconds_since(f->seen, now_seconds()) < YOUNG_SECONDS)
 			return FLOW_IS_ABSENT;
 		if (flows_are_moving())
 			return DROP_MOVING;

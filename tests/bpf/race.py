@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,8 +56,15 @@ class Races:
         racers = program_array(self._line.id, "racers")
         assert racers is not None
         self._racers = racers  # what is in it goes when nobody has it open
+        self._line_up()
+        # The loader had it open last, and a worker of the kernel's empties it for that: now, or a moment ago.
+        patient_until = time.monotonic() + 0.1
+        while time.monotonic() < patient_until and all(racers.get(x) for x in o.PROGRAMS):
+            time.sleep(0.005)
+
+    def _line_up(self) -> None:
         for hook, name in o.PROGRAMS.items():
-            racers.set(hook, rig.object.program(name).fd)
+            self._racers.set(hook, self._rig.object.program(name).fd)
 
     def close(self) -> None:
         """Ends the threads."""
@@ -70,6 +78,7 @@ class Races:
 
     def run(self, rounds: Sequence[Round]) -> list[tuple[RunResult, RunResult]]:
         """What became of the two packets of each round."""
+        self._line_up()
         leads = [self._chance.randrange(-LEAD, LEAD) for _ in rounds]
         sides = [x.submit(self._side, n, [y[n] for y in rounds], leads) for n, x in enumerate(self._threads)]
         left, right = (x.result() for x in sides)
