@@ -17,6 +17,7 @@ from agent.dataplane.errors import NotInstalled, TablesOfAnother
 from agent.dataplane.sets import in_force
 from loader.attach import attachments
 from loader.btf import Btf
+from loader.errors import LoaderError
 from loader.maps import Map
 from loader.running import types
 
@@ -88,7 +89,10 @@ class Tables:
         """Open what is in force. Raises NotInstalled when nothing is, TablesOfAnother, LoaderError (kernel)."""
         pins = in_force(pin_dir)
         if pins is None:
-            raise NotInstalled(f"nothing is pinned in {pin_dir}: no agent has run on this node since it booted")
+            raise NotInstalled(
+                f"nothing is pinned in {pin_dir}: no agent has run on this node since it booted, or not with this "
+                "--pin-dir; or this process sees another /sys/fs/bpf (under `ip netns exec` it does: use nsenter)"
+            )
         if missing := [x for x in (*_WRITTEN, *_COUNTED, *FLOWS) if not (pins / x).exists()]:
             raise NotInstalled(f"{pins} lacks {missing[0]}: an agent is starting, or died while it did; start it again")
         with contextlib.ExitStack() as stack:
@@ -122,8 +126,11 @@ class Tables:
 
 
 def _vocabulary(pins: Path) -> Btf | None:
-    """The types of a program that is hooked."""
-    return next((types(x.program_id) for x in attachments(pins) if x.alive), None)
+    """The types of a program that is hooked; None also if something else lies where a hook is pinned: that is told by
+    whoever hooks, and must not hide the tables."""
+    with contextlib.suppress(LoaderError):
+        return next((types(x.program_id) for x in attachments(pins) if x.alive), None)
+    return None
 
 
 def _require_known_fields(opened: Mapping[str, Map], known: Btf) -> None:
