@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.gateway import Gateway
+from lab.lineup import LineUp
 from lab.topology import GATEWAY, UPLINK, Address
 from loader.attach import attachments
 from loader.libbpf import checked, lib
@@ -40,13 +41,13 @@ def handshakes(gateway: Gateway, pins: Path, port: int, backend: tuple[Address, 
     own = gateway.lab.pins / f"flood-{family}"
     with ExitStack() as stack, node.inside():
         loaded = stack.enter_context(Object.load(ObjectSpec(OBJECT), own))
-        for name in ("hooks", "handshakes"):
-            stack.callback((own / name).unlink)
+        stack.callback((own / "handshakes").unlink)
         hooked = {x.program: x.program_id for x in attachments(pins) if x.ifindex == link["ifindex"]}
+        fds = {}
         for number, name in enumerate(("uplink_ingress", "uplink_egress")):
-            fd = checked(lib().bpf_prog_get_fd_by_id(hooked[name]), f"opening {name}")
-            stack.callback(os.close, fd)
-            loaded.map("hooks").set_raw(struct.pack("=I", number), struct.pack("=I", fd))
+            fds[number] = checked(lib().bpf_prog_get_fd_by_id(hooked[name]), f"opening {name}")
+            stack.callback(os.close, fds[number])
+        stack.enter_context(LineUp(loaded.program("shake"), "hooks", fds))
         loaded.map("handshakes").set(
             0,
             {

@@ -10,14 +10,13 @@ import contextlib
 import os
 import random
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from lab.lineup import LineUp
 from loader.objects import Object
 from loader.program import Program, RunResult
-from loader.running import program_array
 from loader.spec import ObjectSpec
 
 from . import objects as o
@@ -45,7 +44,7 @@ Round = tuple[Shot, Shot]
 class Races:
     """The starting line, in front of a rig's programs."""
 
-    def __init__(self, rig: Rig, loaded: Object) -> None:
+    def __init__(self, rig: Rig, loaded: Object, racers: LineUp) -> None:
         self._rig = rig
         self._waited = loaded.map("starting_line")
         self._line: Program = loaded.program("race")
@@ -53,24 +52,12 @@ class Races:
         self._started = 0
         self._threads = [ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {x})) for x in CPUS]
         self._waited.set(0, {"come": 0, "in_vain": 0})
-        racers = program_array(self._line.id, "racers")
-        assert racers is not None
-        self._racers = racers  # what is in it goes when nobody has it open
-        self._line_up()
-        # The loader had it open last, and a worker of the kernel's empties it for that: now, or a moment ago.
-        patient_until = time.monotonic() + 0.1
-        while time.monotonic() < patient_until and all(racers.get(x) for x in o.PROGRAMS):
-            time.sleep(0.005)
-
-    def _line_up(self) -> None:
-        for hook, name in o.PROGRAMS.items():
-            self._racers.set(hook, self._rig.object.program(name).fd)
+        self._racers = racers
 
     def close(self) -> None:
         """Ends the threads."""
         for thread in self._threads:
             thread.shutdown()
-        self._racers.close()
 
     def met(self) -> int:
         """Rounds so far in which neither started alone."""
@@ -78,7 +65,7 @@ class Races:
 
     def run(self, rounds: Sequence[Round]) -> list[tuple[RunResult, RunResult]]:
         """What became of the two packets of each round."""
-        self._line_up()
+        self._racers.fill()
         leads = [self._chance.randrange(-LEAD, LEAD) for _ in rounds]
         sides = [x.submit(self._side, n, [y[n] for y in rounds], leads) for n, x in enumerate(self._threads)]
         left, right = (x.result() for x in sides)
@@ -98,9 +85,10 @@ class Races:
 @contextlib.contextmanager
 def races(rig: Rig) -> Iterator[Races]:
     """Races through the rig's programs. Inside the node, as every run of the rig is."""
-    with Object.load(ObjectSpec(o.RACE_OBJECT), rig.pins / "race") as loaded:
-        made = Races(rig, loaded)
-        try:
-            yield made
-        finally:
-            made.close()
+    programs = {hook: rig.object.program(name).fd for hook, name in o.PROGRAMS.items()}
+    with (
+        Object.load(ObjectSpec(o.RACE_OBJECT), rig.pins / "race") as loaded,
+        LineUp(loaded.program("race"), "racers", programs) as racers,
+        contextlib.closing(Races(rig, loaded, racers)) as made,
+    ):
+        yield made

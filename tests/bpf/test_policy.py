@@ -243,6 +243,8 @@ def chosen(rig: Rig, net: Net, source: str, port: int, protocol: int) -> str:
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])
 def test_one_source_has_one_backend(open_rig: OpenRig, net: Net, protocol: int) -> None:
     rig = open_rig()
+    service = SERVICES[net, SPLIT, protocol]
+    rig.fill_pool(service, service.backends)
     ports = range(20_000, 20_032)
     assert len({chosen(rig, net, net.client, x, protocol) for x in ports}) == 2
     rig.reset()
@@ -254,6 +256,8 @@ def test_one_source_has_one_backend(open_rig: OpenRig, net: Net, protocol: int) 
 
 def test_a_network_is_one_source_if_it_is_to_be(open_rig: OpenRig, net: Net) -> None:
     rig = open_rig()
+    service = SERVICES[net, SPLIT, TCP]
+    rig.fill_pool(service, service.backends)
     neighbours = [str(ip_address(net.client) + i) for i in range(32)]
     apart = [str(ip_address(net.client) + (i << (8 if net is V4 else 64))) for i in range(1, 33)]
     with policy(rig, net, IN_USE | AFFINITY, port=SPLIT, affinity4=24, affinity6=64):
