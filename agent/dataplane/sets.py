@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loader.attach import Mechanism, attachments, detach
+from loader.errors import LoaderError
 from loader.maps import Map
 
 IN_FORCE = "in_force"
@@ -35,11 +36,15 @@ def number_of(folder: Path) -> int:
 def in_force(pin_dir: Path) -> Path | None:
     """The set that acts; None if there is none. LoaderError if that cannot be told."""
     for folder in folders(pin_dir):
-        if (folder / IN_FORCE).exists():
+        try:
             with Map.open_pinned(folder / IN_FORCE) as table:
                 number = table.get(0)["set"]
-            found = pin_dir / f"v{number}"
-            return found if number and found.is_dir() else None
+        except LoaderError:
+            if (folder / IN_FORCE).exists():
+                raise
+            continue  # half made, or an agent discards it this very moment
+        found = pin_dir / f"v{number}"
+        return found if number and found.is_dir() else None
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import outcomes
 from lab.wait import until
 from loader.attach import attachments
+from loader.errors import LoaderError
 from loader.maps import Map
 from loader.running import tag
 from tests.net.traffic import Traffic
@@ -176,8 +178,9 @@ def test_of_two_versions_at_once_one_runs(lab_gateway: Gateway, versions: Versio
 
 def is_moving(gateway: Gateway) -> bool:
     """Whether flows stand still right now."""
-    with Map.open_pinned(folders(gateway.pins)[0] / IN_FORCE) as table:
+    with contextlib.suppress(LoaderError), Map.open_pinned(folders(gateway.pins)[0] / IN_FORCE) as table:
         return bool(table.get(0)["moving_until"] > time.clock_gettime(time.CLOCK_MONOTONIC))
+    return False  # it has just been discarded
 
 
 MOMENTS: Mapping[str, Callable[[Gateway, Path | None], bool]] = {
