@@ -35,7 +35,7 @@ enum backend_id {
 
 /* Where a program sits. Every packet a program sees is counted once under its hook. */
 enum hook {
-	HOOK_UPLINK_INGRESS = 0, /* from clients, on the client-facing interfaces */
+	HOOK_UPLINK_INGRESS = 0, /* on the client-facing interfaces: from clients, and from backends out there */
 	HOOK_UPLINK_EGRESS = 1,	 /* towards clients, on the same interfaces */
 	HOOK_LOCAL_EGRESS = 2,	 /* the node and its pods as clients: routed into the gateway's own interface */
 	HOOK_POD_INGRESS = 3,	 /* from pods, on the node's end of a pod's interface (redirect delivery only) */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Begins flows: who may, and whose address the backend sees.
+ * Begins flows: whether there is room, and whose address the backend sees.
  *
  * Rules:
  *   - A TCP flow begins half-open. Only a finished handshake moves it to the table that is never evicted (tcp_state.h).

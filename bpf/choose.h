@@ -3,7 +3,8 @@
  * Picks the backend of a new flow: listener -> pool -> slot -> backend.
  *
  * Rules: the slot is a hash of the packet's own tuple (of its source alone, if a policy asks for affinity) with a seed
- * that all nodes share, so any node, and a node that forgot, picks the same backend. Which slot holds which backend is the control plane's business (weighted Maglev).
+ * that all nodes share, so any node, and a node that forgot, picks the same backend. Which slot holds which backend is
+ * the control plane's business (weighted Maglev).
  */
 #ifndef PENSTOCK_CHOOSE_H
 #define PENSTOCK_CHOOSE_H

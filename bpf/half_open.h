@@ -15,6 +15,7 @@ enum half_open {
 	HALF_OPEN_NONE,
 	HALF_OPEN_CARRY,  /* translate the packet by its entry */
 	HALF_OPEN_EXCESS, /* ... as a reset of the backend: it would have been one connection too many */
+	HALF_OPEN_REFUSED, /* the same, and this time it is the client that is told */
 };
 
 /* The handshake is complete: the pair moves to the table that is never evicted. */
@@ -46,7 +47,7 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	if (pair->request.state != FLOW_CLOSED && take_connection(family, p, &pair->request)) {
 		if (flow_lookup(TABLE_TCP, family, &pair->request_key)) /* the last place is its own: by another CPU */
 			return -1;
-		return FLOW_EXCEEDS; /* it stays as it is: the backend may not have heard the reset, and the next ACK is one too */
+		return FLOW_EXCEEDS; /* it stays as it is, and the next ACK is one too many again */
 	}
 	error = pair_insert(TABLE_TCP, family);
 	if (error) {
@@ -106,8 +107,10 @@ VERIFIED_ONCE int half_open_step(int family)
 	f->seen = now_seconds();
 	f->expects = p->ack;
 	/* If it fails else, another CPU did it, or it stays half-open and the next segment tries again. */
-	if (step == STEP_PROMOTE && promote(family, f) == FLOW_EXCEEDS)
-		return HALF_OPEN_EXCESS;
+	if (step == STEP_PROMOTE && promote(family, f) == FLOW_EXCEEDS) {
+		f->flags ^= FLOW_RST; /* both ends must hear of it: in turn, for either may have missed it */
+		return f->flags & FLOW_RST ? HALF_OPEN_EXCESS : HALF_OPEN_REFUSED;
+	}
 	return HALF_OPEN_CARRY;
 }
 

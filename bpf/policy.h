@@ -3,13 +3,13 @@
  * What a listener's policy says to a packet that would begin a flow.
  *
  * Rules:
- *   - Only new flows are asked: a policy that changes touches none that has begun.
+ *   - Only new flows are asked (for the number of connections once more when the handshake ends): a policy that changes touches none that has begun.
  *   - The agent gives a policy that changes another id, and switches the listener when all of it is written: a packet meets
  *     the old policy or the new one, never a part of either. One that is taken away meanwhile denies without an answer.
  *   - A connection counts from the end of its handshake until both ends have said FIN, or its pair is removed (flow.h). A
- *     handshake is not counted: whoever floods with SYNs takes nobody's place. One too many when it ends resets the backend;
- *     the client hears of it at its next segment.
- * Must never: be asked for a listener without a policy, or for a packet of a flow.
+ *     handshake is not counted: whoever floods with SYNs takes nobody's place. Of one too many when it ends,
+ *     its segments reset the backend and the client in turn, until one of them gives up.
+ * Must never: be asked for a packet of an established flow.
  */
 #ifndef PENSTOCK_POLICY_H
 #define PENSTOCK_POLICY_H

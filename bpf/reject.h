@@ -9,7 +9,7 @@
  *     the length comes from the IP header (a short frame is padded), or a client hangs for minutes.
  *   - Behind IP options or extension headers a UDP datagram gets no answer, since the quotation would not hold its
  *     ports, nor a segment whose checksum is unfinished: the NIC would write it where it was, behind the end of an RST.
- *   - All answers of our own share one limit per CPU and second. Never answer an RST, an ICMP error or a multicast.
+ *   - Refusals and echo replies share one limit per CPU and second; "too big" has one of its own, as large. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
  *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. An ICMP error's
  *     headers go in front of what it quotes, so the NIC finds the field where it was, in the quotation. Whatever it

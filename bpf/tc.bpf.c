@@ -185,6 +185,10 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			return DROP_MOVING;
 		if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
 			return DROP_INTERNAL;
+		if (known == HALF_OPEN_REFUSED) {
+			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
+			goto answered;
+		}
 		if (known != HALF_OPEN_NONE)
 			f = known_flow(family, p->protocol, &p->tuple);
 	}

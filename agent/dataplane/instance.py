@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from agent.dataplane.errors import TablesOfAnother
 from agent.dataplane.met import MetFlow, find, halves
-from agent.dataplane.tables import FLOWS, PROGRAMS, Tables
+from agent.dataplane.sets import IN_FORCE
+from agent.dataplane.tables import FLOWS, PROGRAMS, WRITTEN, Tables
 from agent.packet import Tuple
 from loader.errors import Incompatible
 from loader.layout import difference
@@ -26,19 +27,7 @@ from loader.objects import Object
 from loader.running import tag
 from loader.spec import ObjectSpec
 
-BORROWED = (
-    "in_force",
-    "interfaces",
-    "snat_sources",
-    "symmetric",
-    "route_mtus",
-    "gateways",
-    "listeners",
-    "policies",
-    "source_ranges",
-    "pools",
-    "backends",
-)
+BORROWED = (IN_FORCE, *WRITTEN)
 """Tables that the programs only read."""
 
 _OF_ANOTHER = "table {} is of another version of Penstock: ask that version's `penstock explain`"

@@ -24,7 +24,7 @@ from loader.running import types
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
 
-_WRITTEN = (
+WRITTEN = (
     "interfaces",
     "snat_sources",
     "symmetric",
@@ -80,7 +80,7 @@ class Tables:
         self.btf = btf
         self.all = opened
         self.flows = {name: opened[name] for name in FLOWS}
-        for name in _WRITTEN + _COUNTED:
+        for name in WRITTEN + _COUNTED:
             setattr(self, name, opened[name])
         self._owner = owner
 
@@ -93,7 +93,7 @@ class Tables:
                 f"nothing is pinned in {pin_dir}: no agent has run on this node since it booted, or not with this "
                 "--pin-dir; or this process sees another /sys/fs/bpf (under `ip netns exec` it does: use nsenter)"
             )
-        if missing := [x for x in (*_WRITTEN, *_COUNTED, *FLOWS) if not (pins / x).exists()]:
+        if missing := [x for x in (*WRITTEN, *_COUNTED, *FLOWS) if not (pins / x).exists()]:
             raise NotInstalled(f"{pins} lacks {missing[0]}: an agent is starting, or died while it did; start it again")
         with contextlib.ExitStack() as stack:
             opened = {
