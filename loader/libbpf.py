@@ -202,8 +202,12 @@ def pinned_fd(path: os.PathLike[str], kind: str) -> int | None:
 
 @contextlib.contextmanager
 def messages() -> Iterator[list[str]]:
-    """Collects libbpf's warnings of this thread; outside of it they go to the log of this module."""
+    """Collects libbpf's warnings of this thread; outside of it they go to the log of this module.
+
+    libbcc (0.26) shares our libbpf and takes its messages for itself whenever it loads a program: asked for anew here.
+    """
     held: list[str] = []
+    lib().libbpf_set_print(_print)
     _collector.into = held
     try:
         yield held

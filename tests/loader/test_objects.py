@@ -18,7 +18,7 @@ from loader.errors import (
     UnknownName,
     VerifierRejected,
 )
-from loader.libbpf import lib
+from loader.libbpf import ffi, lib
 from loader.maps import Map
 from loader.objects import Object
 from loader.spec import ObjectSpec
@@ -134,6 +134,12 @@ def test_the_verifiers_refusal_keeps_its_whole_log_and_leaves_no_pin(pin_dir: Pa
     assert "processed" in refused.value.log
     assert len(str(refused.value)) < 200
     assert os.listdir(pin_dir) == []
+
+
+def test_the_verifiers_log_is_kept_when_another_library_of_the_process_took_libbpfs_messages(pin_dir: Path) -> None:
+    lib().libbpf_set_print(ffi.NULL)
+    with pytest.raises(VerifierRejected, match="reads_too_far"):
+        Object.load(ObjectSpec(compiled(REFUSED)), pin_dir)
 
 
 def test_a_place_that_is_no_bpffs_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
