@@ -16,13 +16,17 @@ from loader.program import Program
 __all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach", "inherit"]
 
 
-def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) -> Attachment:
+def attach(
+    program: Program, ifindex: int, direction: Direction, pin_dir: Path, behind: Path | None = None
+) -> Attachment:
     """Attaches `program` to interface `ifindex` of this network namespace, or replaces what we attached there.
 
+    `behind`: the pins of a set that is to be asked first; clsact asks the newest first, whatever we say.
     InterfaceGone, NoBpffs, PermissionDenied; on kernels without TCX also HookTaken.
     """
-    attach_by = tcx.attach if probe().tcx else clsact.attach
-    return attach_by(program, ifindex, direction, pin_dir)
+    if probe().tcx:
+        return tcx.attach(program, ifindex, direction, pin_dir, behind)
+    return clsact.attach(program, ifindex, direction, pin_dir)
 
 
 def attachments(pin_dir: Path) -> tuple[Attachment, ...]:

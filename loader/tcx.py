@@ -3,7 +3,8 @@
 Rules: one pin per program and interface, links/<program>-<ifindex>. A pin that is there is adopted and its program
 replaced in place (BPF_LINK_UPDATE): no packet passes unseen. A pinned link whose interface has gone is dead and is
 replaced by a new one. At ingress we come first, before anyone who may take the packet away; at egress last, to see what
-really leaves. Other programs on the hook are not touched.
+really leaves. Of two sets of ours the later one stands behind the earlier: a packet that has passed the earlier one as
+not in force any more then meets the later one, never the other way round. Other programs on the hook are not touched.
 libbpf 1.1 knows no TCX, hence the raw system call to create a link.
 """
 
@@ -25,17 +26,23 @@ ATTACH_TYPE = {Direction.INGRESS: 46, Direction.EGRESS: 47}  # BPF_TCX_INGRESS, 
 _DIRECTION = {number: direction for direction, number in ATTACH_TYPE.items()}
 _LINK_CREATE = 28
 _LINK_TYPE_TCX = 11
-_POSITION = {Direction.INGRESS: 1 << 3, Direction.EGRESS: 1 << 4}  # BPF_F_BEFORE, BPF_F_AFTER: all others
+_BEFORE, _AFTER, _LINK = 1 << 3, 1 << 4, 1 << 13  # BPF_F_BEFORE, BPF_F_AFTER: all others, or the link that is named
+_POSITION = {Direction.INGRESS: _BEFORE, Direction.EGRESS: _AFTER}
 
 
-def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) -> Attachment:
-    """Attaches, or replaces the program of the link that is pinned. InterfaceGone, NoBpffs, PermissionDenied."""
+def attach(
+    program: Program, ifindex: int, direction: Direction, pin_dir: Path, behind: Path | None = None
+) -> Attachment:
+    """Attaches, or replaces the program of the link that is pinned. InterfaceGone, NoBpffs, PermissionDenied.
+
+    `behind`: the pins of another set, whose program of that name on that interface is to be asked first.
+    """
     directory = _directory(pin_dir)
     bpffs.make_directory(directory)
-    pin = directory / f"{program.name}-{ifindex}"
-    if not _update(pin, program, ifindex, direction):
-        pin.unlink(missing_ok=True)
-        _create(pin, program, ifindex, direction)
+    name = f"{program.name}-{ifindex}"
+    if not _update(directory / name, program, ifindex, direction):
+        (directory / name).unlink(missing_ok=True)
+        _create(directory / name, program, ifindex, direction, _directory(behind) / name if behind else None)
     return Attachment(program.name, ifindex, direction, Mechanism.TCX, program.id)
 
 
@@ -71,22 +78,28 @@ def detach(attachment: Attachment, pin_dir: Path) -> None:
     pin.unlink(missing_ok=True)
 
 
-def create(program_fd: int, ifindex: int, direction: Direction) -> int:
-    """A new link's fd. The program stays attached as long as that, or a pin of it, exists."""
+def create(program_fd: int, ifindex: int, direction: Direction, behind_fd: int | None = None) -> int:
+    """A new link's fd, `behind_fd` the link asked before it. Attached as long as that fd, or a pin of it, exists."""
     attr = ffi.new(
         "struct tcx_link_create *",
         {
             "prog_fd": program_fd,
             "target_ifindex": ifindex,
             "attach_type": ATTACH_TYPE[direction],
-            "flags": _POSITION[direction],
+            "flags": _POSITION[direction] if behind_fd is None else _AFTER | _LINK,
+            "relative_fd": behind_fd or 0,
         },
     )
     return bpf(_LINK_CREATE, attr, f"attaching to the {direction.value} of interface {ifindex}")
 
 
-def _create(pin: Path, program: Program, ifindex: int, direction: Direction) -> None:
-    fd = create(program.fd, ifindex, direction)
+def _create(pin: Path, program: Program, ifindex: int, direction: Direction, behind: Path | None) -> None:
+    behind_fd = pinned_fd(behind, "link") if behind else None
+    try:
+        fd = create(program.fd, ifindex, direction, behind_fd)
+    finally:
+        if behind_fd is not None:
+            os.close(behind_fd)
     try:
         checked(lib().bpf_obj_pin(fd, os.fsencode(pin)), f"pinning {pin}")
     finally:

@@ -2,8 +2,8 @@
 
 Decides: what is carried over, and in which order.
   1. what the agent wrote and what was counted, from the old tables to the new ones; those that fit are in both sets
-  2. the new programs are hooked wherever the old ones are, and its ageing is started: they see that they are not in
-     force, and let everything pass
+  2. the new programs are hooked wherever the old ones are, behind them, and its ageing is started: they see that they
+     are not in force, and let everything pass
   3. if flows, their queues or their counts are among the tables that are new: a lease is written by which no flow
      begins, ends by ageing or leaves its handshake (bpf/in_force.h). Established flows go on. The flows are carried
      over, the queues filled from them, they are counted anew; the lease is renewed with each part. If this process
@@ -169,7 +169,7 @@ def hook_where_hooked(programs: Mapping[str, Program], there: Path, pins: Path) 
     for x in attachments(there):
         if x.alive and x.program in programs:
             with contextlib.suppress(InterfaceGone):
-                attach(programs[x.program], x.ifindex, x.direction, pins)
+                attach(programs[x.program], x.ifindex, x.direction, pins, there if there != pins else None)
 
 
 def carry_verdicts(old: Map, new: Map) -> None:

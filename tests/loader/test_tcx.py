@@ -11,6 +11,7 @@ from pyroute2 import IPRoute
 from loader import tcx
 from loader.attach import Direction, attachments, detach
 from loader.objects import Object
+from loader.program import Program
 from tests.loader.hooks import ADDED, LOOPBACK, add_interface, counted, send
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
@@ -28,6 +29,22 @@ def test_we_are_first_at_ingress_and_last_at_egress(
     detach(attached, pin_dir)
     assert send(5) == 5
     assert counted(sample) == [seen + 5, 0]
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_of_two_sets_the_later_stands_behind_the_earlier(sample: Object, pin_dir: Path, direction: Direction) -> None:
+    later = Program(sample.program("drop_all").fd, "count_first")  # as the next version of it is called
+    tcx.attach(sample.program("count_first"), LOOPBACK, direction, pin_dir)
+    tcx.attach(later, LOOPBACK, direction, pin_dir.with_name("v2"), behind=pin_dir)
+    assert send(5) == 0
+    assert counted(sample) == [5, 0]
+
+
+def test_without_an_earlier_one_it_stands_where_it_always_does(sample: Object, pin_dir: Path) -> None:
+    tcx.attach(sample.program("count_first"), LOOPBACK, INGRESS, pin_dir)
+    tcx.attach(sample.program("drop_all"), LOOPBACK, INGRESS, pin_dir.with_name("v2"), behind=pin_dir)
+    assert send(5) == 0
+    assert counted(sample) == [0, 0]
 
 
 def test_links_are_pinned_by_program_and_interface(sample: Object, pin_dir: Path) -> None:
