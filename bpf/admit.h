@@ -124,11 +124,13 @@ static __always_inline enum table first_table(const struct packet *p)
 	return p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_HALF_OPEN;
 }
 
-/* What came of inserting the pair: the verdict, FLOW_GOES_ON or FLOW_COLLIDES. */
+/* What came of inserting the pair: the verdict, FLOW_GOES_ON, FLOW_COLLIDES or FLOW_MIDSTREAM. */
 static __always_inline int settle(struct packet *p, int family, struct pair *pair, int error)
 {
 	if (error == -EEXIST && flow_lookup(first_table(p), family, &pair->request_key)) /* another CPU found a port for it */
 		return FLOW_GOES_ON;
+	if (error == -EEXIST && !may_snat(p))
+		return FLOW_MIDSTREAM;
 	if (error == -EEXIST) {
 		count_turned_away(p->listener_id, AWAY_REFUSED);
 		return FLOW_COLLIDES;
@@ -146,8 +148,8 @@ static __always_inline int settle(struct packet *p, int family, struct pair *pai
 
 /*
  * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, FLOW_NEEDS_PORT,
- * FLOW_COLLIDES, or the verdict. A lost race against the same flow on another CPU counts as success: its pair serves as well, established
- * or not. If it is not complete yet, ours says the same and carries this packet.
+ * FLOW_COLLIDES, FLOW_MIDSTREAM, or the verdict. A lost race against the same flow on another CPU counts as success: its
+ * pair serves as well, established or not. If it is not complete yet, ours says the same and carries this packet.
  */
 VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 {

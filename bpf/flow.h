@@ -329,7 +329,14 @@ static __always_inline void half_remove(enum table table, int family, const unio
 	if (!half || half->generation != generation)
 		return;
 	is_request = !(half->flags & FLOW_REPLY);
-	half->generation = 0;
+	/*
+	 * Only one of all who want it takes it out: the others' look at it may be so old that it is another flow by now, and
+	 * that one's count would be released. While it is young, nobody makes room by it (clear_if_dead), so it stays
+	 * what it is until it is out; generation 0 is one that was left behind.
+	 */
+	half->seen = now_seconds();
+	if (generation && __sync_val_compare_and_swap(&half->generation, generation, 0) != generation)
+		return;
 	if (table == TABLE_TCP && is_request)
 		release(half);
 	if (!flow_delete(table, family, key) && table == TABLE_TCP && is_request)

@@ -44,10 +44,14 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
 	pair->request.counted_at = 0;
-	if (pair->request.state != FLOW_CLOSED && take_connection(family, p, &pair->request)) {
-		if (flow_lookup(TABLE_TCP, family, &pair->request_key)) /* the last place is its own: by another CPU */
+	if (pair->request.flags & FLOW_FIN) /* from now on it is the FIN's number that counts (tcp_state.h) */
+		pair->request.isn = p->seq;
+	if (pair->request.state != FLOW_CLOSED) {
+		error = take_connection(family, p, &pair->request);
+		if (error == FLOW_EXCEEDS && !flow_lookup(TABLE_TCP, family, &pair->request_key))
+			return FLOW_EXCEEDS; /* it stays as it is, and the next ACK is one too many again */
+		if (error) /* the last place may be its own: by another CPU */
 			return -1;
-		return FLOW_EXCEEDS; /* it stays as it is, and the next ACK is one too many again */
 	}
 	error = pair_insert(TABLE_TCP, family);
 	if (error) {

@@ -8,9 +8,10 @@
 enum {
 	FLOW_IS_ABSENT = -1, /* as if there were no entry */
 	FLOW_GOES_ON = -2,   /* translate the packet */
-	FLOW_COLLIDES = -4, /* no reply tuple is free for it */
-	FLOW_EXCEEDS = -5,  /* its listener has as many connections as a policy allows */
 	FLOW_NEEDS_PORT = -3, /* the client's own address and port cannot serve: begin it under ours */
+	FLOW_COLLIDES = -4,   /* no reply tuple is free for it */
+	FLOW_EXCEEDS = -5,    /* its listener has as many connections as a policy allows */
+	FLOW_MIDSTREAM = -6,  /* it began long ago, under a port that nobody knows any more */
 };
 
 #endif /* PENSTOCK_OUTCOME_H */

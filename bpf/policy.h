@@ -54,9 +54,28 @@ static __always_inline int is_at_limit(const struct packet *p, __u32 per_listene
 	return open && *open >= per_listener;
 }
 
+#define ADDING_TRIES 16
+
+/*
+ * One more, if they are fewer than `most`, else FLOW_EXCEEDS; FLOW_IS_ABSENT: so many CPUs were quicker that we gave up.
+ * Never one too many for a moment, for another CPU's flow would be refused for it.
+ */
+static __always_inline int add_one(__s64 *open, __u32 most)
+{
+	for (int i = 0; i < ADDING_TRIES; i++) {
+		__s64 before = *(volatile __s64 *)open;
+
+		if (before >= most)
+			return FLOW_EXCEEDS;
+		if (__sync_val_compare_and_swap(open, before, before + 1) == before)
+			return 0;
+	}
+	return FLOW_IS_ABSENT;
+}
+
 /*
  * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener may have it. Asked
- * again although the SYN was: many handshakes may end at once, and nothing else counts them.
+ * again although the SYN was: many handshakes may end at once, and nothing else counts them. 0, or as of add_one().
  */
 static __always_inline int take_connection(int family, struct packet *p, struct flow *request)
 {
@@ -64,6 +83,7 @@ static __always_inline int take_connection(int family, struct packet *p, struct 
 	struct policy *policy;
 	__u32 policy_id, listener_id;
 	__s64 *open;
+	int error;
 
 	if (!listener || !listener->policy_id)
 		return 0;
@@ -75,13 +95,12 @@ static __always_inline int take_connection(int family, struct packet *p, struct 
 	open = open_connections(listener_id);
 	if (!open)
 		return 0;
-	if (__sync_fetch_and_add(open, 1) >= policy->per_listener) {
-		__sync_fetch_and_add(open, -1);
+	error = add_one(open, policy->per_listener);
+	if (!error)
+		request->counted_at = listener_id;
+	else if (error == FLOW_EXCEEDS)
 		count_turned_away(listener_id, AWAY_LIMITED);
-		return FLOW_EXCEEDS;
-	}
-	request->counted_at = listener_id;
-	return 0;
+	return error;
 }
 
 /* Makes the last ACK of a handshake the reset of a backend that has accepted it. */

@@ -208,6 +208,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			verdict = p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST ?
 					  VERDICT_REFUSED_COLLISION :
 					  DROP_FLOW_COLLISION;
+		if (verdict == FLOW_MIDSTREAM)
+			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM : DROP_MIDSTREAM;
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
 		f = known_flow(family, p->protocol, &p->tuple);

@@ -37,6 +37,7 @@ _ANSWERS = frozenset(
         o.REJECTED_ICMP,
         o.REFUSED_FULL,
         o.REFUSED_COLLISION,
+        o.REFUSED_MIDSTREAM,
         o.REFUSED_DENIED,
         o.REFUSED_LIMIT,
         o.NEIGHBOUR,
@@ -268,7 +269,7 @@ def _offer(p: Parsed) -> frozenset[int]:
         return frozenset({o.NO_BACKEND})
     if p.dport == REJECTED:
         return _refusal(p) if p.protocol == TCP else frozenset({o.REJECT_SHARE})
-    return frozenset({o.FORWARDED, o.REFUSED_COLLISION, o.FLOW_COLLISION})
+    return frozenset({o.FORWARDED, o.REFUSED_COLLISION, o.FLOW_COLLISION, o.REFUSED_MIDSTREAM, o.MIDSTREAM})
 
 
 def _refusal(p: Parsed) -> frozenset[int]:

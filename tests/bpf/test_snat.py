@@ -19,6 +19,7 @@ from .objects import (
     NO_FLOW,
     REDIRECT,
     REFUSED_COLLISION,
+    REFUSED_MIDSTREAM,
     REPLIED,
     SYN_ACK,
     UPLINK_INGRESS,
@@ -196,7 +197,7 @@ def test_a_reply_half_alone_is_no_flow(rig: Rig, net: Net) -> None:
 def test_a_stream_met_in_the_middle_is_reset_since_nobody_remembers_its_port(rig: Rig, net: Net, flags: str) -> None:
     sent = between(net, TCP, (net.node, CLIENT_PORT), (net.gateway, SERVED), flags, seq=5000, ack=9000)
     outcome = rig.run(LOCAL_EGRESS, rig.frame(LOCAL_EGRESS, sent), checksums=Checksums.NONE)
-    assert outcome.verdict == REFUSED_COLLISION
+    assert outcome.verdict == REFUSED_MIDSTREAM
     assert Ether(outcome.packet)[TCPHeader].flags == "R"
     assert Ether(outcome.packet)[TCPHeader].seq == 9000
     assert not rig.entries(rig.tables(TCP, net)[0])
