@@ -6,8 +6,9 @@
  * Rules:
  *   - The first fragment is translated as any packet, and its ports are remembered under addresses and identification;
  *     what comes later is rewritten in its addresses only, for the checksum of the whole is in the first.
- *   - A fragment to a gateway that comes before its first is kept, and sent through the same hook again as soon as the
- *     first has passed. At the hooks of replies nothing is kept: nobody can tell whose it is.
+ *   - A fragment to a gateway that comes before its first has passed is kept, and sent through the same hook again as soon
+ *     as it has: before that its flow may not have begun. At the hooks of replies nothing is kept: nobody can tell
+ *     whose it is.
  *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722), and so is a TCP fragment. A datagram
  *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so that
  *     a duplicate is not kept for the next of that number.
@@ -47,6 +48,8 @@ struct datagram {
 	__u32 first_seen; /* seconds since boot */
 	__u32 octets;	  /* come so far */
 	__u32 length;	  /* of the whole, once its last fragment has come; else 0 */
+	__u32 passed;	  /* its first has, whatever became of it */
+	__u32 pad;
 	__u64 units[DATAGRAM_WORDS];
 };
 
@@ -64,6 +67,7 @@ struct held {
 /* A first fragment in hand, as it was rewritten. */
 struct first {
 	__u32 length;
+	struct packet packet; /* what is known of it */
 	__u8 frame[FIRST_OCTETS + ETH_HLEN + 2];
 };
 
@@ -179,8 +183,18 @@ static __always_inline __u32 bounded(__u32 length, __u32 most)
 	return length + 1;
 }
 
-/* Keeps the fragment until its first comes: VERDICT_HELD, FLOW_GOES_ON if it has come meanwhile, or a drop. */
-static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key *datagram, __u32 now)
+/* May a later fragment of the datagram go its way? Its first has gone, or at least their flow has begun. */
+static __always_inline int is_open(int family, struct packet *p, const struct datagram *datagram)
+{
+	if (datagram->passed)
+		return 1;
+	set_ports(family, &p->tuple, datagram->sport, datagram->dport);
+	return flow_lookup(TABLE_UDP, family, &p->tuple) != 0;
+}
+
+/* Keeps the fragment until its first has passed: VERDICT_HELD, FLOW_GOES_ON if it has meanwhile, or a drop. */
+static __always_inline int hold(struct __sk_buff *skb, struct packet *p, int family, const struct datagram_key *datagram,
+				__u32 now)
 {
 	struct held_key key = {};
 	__u32 zero = 0, length = skb->len;
@@ -194,6 +208,7 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 		return DROP_INTERNAL;
 	__builtin_memcpy(&key.datagram, datagram, sizeof(key.datagram));
 	for (__u32 place = 0; place < HELD_PER_DATAGRAM; place++) {
+		struct datagram *begun;
 		struct held *old;
 
 		key.place = place;
@@ -204,7 +219,8 @@ static __always_inline int hold(struct __sk_buff *skb, const struct datagram_key
 		if (bpf_map_update_elem(&held_fragments, &key, held, BPF_NOEXIST))
 			continue;
 		/* ... or the first has just passed there, and found nothing to release. */
-		if (!bpf_map_lookup_elem(&datagrams, datagram))
+		begun = bpf_map_lookup_elem(&datagrams, datagram);
+		if (!begun || !is_open(family, p, begun))
 			return VERDICT_HELD;
 		return bpf_map_delete_elem(&held_fragments, &key) ? VERDICT_HELD : FLOW_GOES_ON; /* whose delete it is, sends */
 	}
@@ -255,11 +271,11 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 			datagram = new_datagram(&key, sport, dport, now);
 		}
 	}
-	if (!datagram) {
+	if (!datagram || (piece.at && is_gateways && !is_open(family, p, datagram))) {
 		__u32 *since = bpf_map_lookup_elem(&complete_datagrams, &key);
 		int verdict = !is_gateways ? FLOW_IS_ABSENT :
-			      since && seconds_since(*since, now) <= COMPLETE_SECONDS ? DROP_FRAGMENT :
-									  hold(skb, &key, now);
+			      !datagram && since && seconds_since(*since, now) <= COMPLETE_SECONDS ? DROP_FRAGMENT :
+									  hold(skb, p, family, &key, now);
 
 		if (verdict != FLOW_GOES_ON)
 			return verdict;
@@ -281,6 +297,36 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 		bpf_map_delete_elem(&datagrams, &key);
 	}
 	return FLOW_GOES_ON;
+}
+
+/* Names the datagram that this CPU's packet is the first fragment of, or was before it was rewritten. */
+static __always_inline void name_datagram(int family, const struct packet *p, struct datagram_key *key)
+{
+	if (family == AF_INET) {
+		WORD(key->saddr.octets, 0) = WORD(p->tuple.v4.saddr, 0);
+		WORD(key->daddr.octets, 0) = WORD(p->tuple.v4.daddr, 0);
+	} else {
+		copy_words(key->saddr.octets, p->tuple.v6.saddr, 4);
+		copy_words(key->daddr.octets, p->tuple.v6.daddr, 4);
+	}
+	key->id = p->fragment_id;
+	key->hook = p->hook;
+}
+
+/* This CPU's packet, a first fragment, has a verdict: nobody has to wait for it any more. */
+VERIFIED_ONCE int first_has_passed(int family)
+{
+	struct packet *p = this_cpu_packet();
+	struct datagram_key key = {};
+	struct datagram *datagram;
+
+	if (!p)
+		return 0;
+	name_datagram(family, p, &key);
+	datagram = bpf_map_lookup_elem(&datagrams, &key);
+	if (datagram)
+		datagram->passed = 1;
+	return 0;
 }
 
 /* The frame of the packet becomes this one; all behind the Ethernet header is in the sum of CHECKSUM_COMPLETE. */
@@ -310,15 +356,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 	if (!p || !first || length <= ETH_HLEN || length > FIRST_OCTETS)
 		return 0;
 	direction = p->hook == HOOK_LOCAL_EGRESS ? 0 : BPF_F_INGRESS;
-	if (family == AF_INET) {
-		WORD(key.datagram.saddr.octets, 0) = WORD(p->tuple.v4.saddr, 0);
-		WORD(key.datagram.daddr.octets, 0) = WORD(p->tuple.v4.daddr, 0);
-	} else {
-		copy_words(key.datagram.saddr.octets, p->tuple.v6.saddr, 4);
-		copy_words(key.datagram.daddr.octets, p->tuple.v6.daddr, 4);
-	}
-	key.datagram.id = p->fragment_id;
-	key.datagram.hook = p->hook;
+	name_datagram(family, p, &key.datagram);
 #pragma clang loop unroll(disable)
 	for (__u32 place = 0; place < HELD_PER_DATAGRAM; place++) {
 		struct held *held;
@@ -330,6 +368,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 			continue;
 		if (!changed) {
 			first->length = length;
+			__builtin_memcpy(&first->packet, p, sizeof(*p));
 			if (bpf_skb_load_bytes(skb, 0, first->frame, bounded(length, FIRST_OCTETS)))
 				return 0;
 			changed = 1;
@@ -339,7 +378,10 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh)
 			bpf_clone_redirect(skb, ifindex, direction);
 	}
-	return changed ? become(skb, first->frame, first->length, FIRST_OCTETS) : 0;
+	if (!changed)
+		return 0;
+	__builtin_memcpy(p, &first->packet, sizeof(*p)); /* at an egress hook the others' stand there */
+	return become(skb, first->frame, first->length, FIRST_OCTETS);
 }
 
 #endif /* PENSTOCK_FRAGMENT_H */

@@ -262,6 +262,8 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		if (verdict == VERDICT_NEIGHBOUR)
 			action = send_back(skb, hook);
 	}
+	if (p->fragment == FRAGMENT_FIRST)
+		first_has_passed(skb->protocol == bpf_htons(ETH_P_IP) ? AF_INET : AF_INET6);
 	if (is_drop(verdict) || verdict == VERDICT_HELD)
 		action = TC_ACT_SHOT;
 	return end(skb, p, hook, verdict, weight, action);

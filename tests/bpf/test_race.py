@@ -309,12 +309,11 @@ def fragments(rig: Rig, net: Net, number: int) -> list[Shot]:
     return [Shot(UPLINK_INGRESS, x) for x in cut(frame, number)]
 
 
-def test_two_fragments_of_a_datagram(rig: Rig, world: World, net: Net) -> None:
-    """The one with the ports and the other: both are forwarded, each once, and nothing is kept of them.
-
-    The flows are there already: a later fragment that comes while its first is still beginning one is dropped.
-    """
-    play(rig, (client(rig, net, number, "", protocol=UDP) for number in range(ROUNDS)))
+@pytest.mark.parametrize("known", [True, False], ids=["of a flow", "that begins its flow"])
+def test_two_fragments_of_a_datagram(rig: Rig, world: World, net: Net, known: bool) -> None:
+    """The one with the ports and the other: both are forwarded, each once, and nothing is kept of them."""
+    if known:
+        play(rig, (client(rig, net, number, "", protocol=UDP) for number in range(ROUNDS)))
     rounds = [(first, last) for first, last in (fragments(rig, net, number) for number in range(ROUNDS))]
     before = rig.verdicts()
 
