@@ -94,11 +94,19 @@ class Gateway:
 
     def command_line(self, *words: Argument) -> list[str]:
         """The command line of `penstock <words>`, in the node, for this gateway."""
-        return within(self.lab.node.path, [PENSTOCK, words[0], *self._places, *words[1:]])
+        return within(self.lab.node.path, self.command_line_from_outside(*words))
+
+    def command_line_from_outside(self, *words: Argument) -> list[str]:
+        """The same, but not in the node's network namespace."""
+        return within(None, [PENSTOCK, words[0], *self._places, *words[1:]])
 
     def command(self, *words: Argument, check: bool = True) -> CompletedProcess[str]:
         """Run `penstock <words>` to its end."""
         return run(*self.command_line(*words), check=check)
+
+    def command_from_outside(self, *words: Argument) -> CompletedProcess[str]:
+        """The same, but not in the node's network namespace."""
+        return run(*self.command_line_from_outside(*words))
 
     def status(self) -> Status:
         """What the agent says of itself at /status: the value that `penstock status -o json` prints.

@@ -1,7 +1,8 @@
 """`penstock explain`: which way one packet takes, and why.
 
 Decides: how a packet is said on the command line, and what it is if little is said: a SYN from port 49152, at the hook
-that such a packet passes first. Rules: changes nothing; the words are those of agent/explanation.py.
+that such a packet passes first. Rules: interfaces and routes are those of the agent's network namespace, wherever it
+is asked; changes nothing; the words are those of agent/explanation.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent import report as reports
 from agent.cli.options import places
 from agent.cli.problems import as_cli_errors
 from agent.dataplane.met import MetFlow
+from agent.dataplane.network import beside_agent
 from agent.dataplane.places import Place, WrongPlace, choose
 from agent.dataplane.trial import Trial
 from agent.explanation import Explanation
@@ -76,7 +78,7 @@ def explain(
     """
     wanted = _wanted(protocol, source, destination, flags, octets)
     direction = Direction(hook) if hook else None
-    with as_cli_errors(), Trial.open(pin_dir, object_dir) as trial:
+    with as_cli_errors(), beside_agent(run_dir), Trial.open(pin_dir, object_dir) as trial:
         met = trial.met(wanted.flow if isinstance(wanted, Packet) else wanted)
         packet = wanted if isinstance(wanted, Packet) else _made(wanted, flags, met)
         around = trial.surroundings(packet.tuple.source if packet.tuple else None)

@@ -26,6 +26,7 @@ from agent import report as reports
 from agent.cli.options import places
 from agent.cli.problems import as_cli_errors
 from agent.dataplane.hooks import HOOKS
+from agent.dataplane.network import beside_agent
 from agent.dataplane.trace_filter import TraceFilter
 from agent.dataplane.tracer import Ended, Tracer
 from agent.packet import ICMP, ICMPV6, TCP, UDP, place
@@ -119,7 +120,12 @@ def trace(
         protocols=frozenset(_PROTOCOLS[protocol]) if protocol else frozenset(),
     )
     show = _as_json if output == "json" else line
-    with _interruptible() as is_interrupted, as_cli_errors(), Tracer.open(pin_dir, object_dir, wanted, rate) as tracer:
+    with (
+        _interruptible() as is_interrupted,
+        as_cli_errors(),
+        beside_agent(run_dir),
+        Tracer.open(pin_dir, object_dir, wanted, rate) as tracer,
+    ):
         click.echo("tracing; Ctrl-C ends it", err=True)
         names = _Names(tracer, run_dir)
         booted = time.time() - time.monotonic()

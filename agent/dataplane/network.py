@@ -16,6 +16,9 @@ from pathlib import Path
 
 from pyroute2.netns import setns
 
+from agent.dataplane.errors import NodeUnfit
+from agent.running import last_holder
+
 _OWN = Path("/proc/thread-self/ns/net")
 _NAMED = Path("/run/netns")
 
@@ -40,6 +43,24 @@ def entered(inode: int) -> Iterator[None]:
         setns(home)
         os.close(home)
         os.close(there)
+
+
+@contextlib.contextmanager
+def beside_agent(run_dir: Path) -> Iterator[None]:
+    """Has the calling thread where the agent runs, or ran last; where it is, if no agent has said. Interfaces, routes
+    and addresses are that one's then. Raises NodeUnfit when it is not found."""
+    inode = last_holder(run_dir).network or own()
+    with contextlib.ExitStack() as inside:
+        try:
+            inside.enter_context(entered(inode))
+        except ProcessLookupError as error:
+            raise NodeUnfit(
+                (
+                    f"the agent's network namespace, net:[{inode}], is not found: it is gone, or kept where this "
+                    "process cannot look; run this command in it",
+                )
+            ) from error
+        yield
 
 
 def _find(inode: int) -> int:

@@ -11,15 +11,14 @@ from types import TracebackType
 
 from agent.compile.image import Names
 from agent.dataplane.counters import Counters, read_counters
-from agent.dataplane.errors import translated
+from agent.dataplane.errors import NodeUnfit, translated
 from agent.dataplane.flows import FlowRecord, read_flows
 from agent.dataplane.memory import recall
-from agent.dataplane.network import entered, own
+from agent.dataplane.network import beside_agent
 from agent.dataplane.readback import read_backends
 from agent.dataplane.seen import Seen, seen
 from agent.dataplane.tables import Tables
 from agent.dataplane.usage import TableUse, UsageMeter
-from agent.running import last_holder
 from routes.plan import Address
 
 
@@ -57,9 +56,9 @@ class View:
         """Whose address each of these backends sees in place of a client's; none, when the agent's network namespace is
         another and is not found."""
         try:
-            with entered(last_holder(self._run_dir).network or own()):
+            with beside_agent(self._run_dir):
                 return seen(self._tables, backends)
-        except ProcessLookupError:
+        except NodeUnfit:
             return {}
 
     def flows(self) -> Iterator[FlowRecord]:

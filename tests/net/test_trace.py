@@ -137,6 +137,17 @@ def test_lines_are_for_people(gateway: Gateway) -> None:
     assert "2 packets shown: 1 rejected rst, 1 rejected icmp; 0 not shown" in process.output()
 
 
+def test_interfaces_are_those_of_the_agents_network_wherever_it_is_asked(gateway: Gateway) -> None:
+    log = gateway.lab.directory / "outside.log"
+    words = ("--port", str(UNHEARD), "--count", "1", "-o", "json")
+    with Process("trace", gateway.command_line_from_outside("trace", *words), log=log) as process:
+        process.until_output("tracing;")
+        one_of_each(gateway)
+        assert process.wait() == 0
+        packet, _ = (json.loads(x) for x in process.output().splitlines() if x.startswith("{"))
+    assert packet["interface"] == UPLINK
+
+
 def test_what_is_beyond_the_rate_is_counted(gateway: Gateway, family: int) -> None:
     with tracing(gateway, "--verdict", "drops", "--rate", "1", "-o", "json") as process:
         drop(gateway, family, 200)

@@ -335,6 +335,15 @@ def test_it_needs_no_agent_and_prints_lines(gateway: Gateway) -> None:
     assert lines[-1].startswith("verdict       forwarded. ")
 
 
+def test_it_is_the_agents_network_wherever_it_is_asked(gateway: Gateway, family: int) -> None:
+    words = ("tcp", str(CLIENT[family]), str(at_gateway(family, ONE)))
+    outside = gateway.command_from_outside("explain", *words).stdout
+    assert UPLINK in outside
+    assert outside == gateway.command("explain", *words).stdout
+    far = ("tcp", str(CLIENT[family]), str(at_gateway(family, FAR)))
+    assert f"behind {SECOND_UPLINK}" in gateway.command_from_outside("explain", *far).stdout
+
+
 # ---- what can go wrong
 
 
@@ -377,6 +386,12 @@ def test_a_source_that_the_node_cannot_reach_is_behind_an_uplink(machine: Node) 
 def test_nothing_is_installed(machine: Node) -> None:
     (line,) = machine.penstock("explain", "tcp", "10.0.0.1", "10.0.0.2:1", code=4).stderr.splitlines()
     assert line.startswith("error: nothing is pinned in /run/bpf/penstock:")
+
+
+def test_the_agents_network_has_gone(machine: Node) -> None:
+    machine.command("sh", "-c", "mkdir /run/penstock; echo 1 1 > /run/penstock/agent.lock")
+    (line,) = machine.penstock("explain", "tcp", "10.0.0.1", "10.0.0.2:1", code=3).stderr.splitlines()
+    assert line.startswith("error: the agent's network namespace, net:[1], is not found: ")
 
 
 @pytest.mark.parametrize(
