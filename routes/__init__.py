@@ -4,7 +4,7 @@ The way through: `decode` -> `resolve` (`inventory` -> `gateways` -> `conflicts`
 -> `conditions`) -> Plan and Statuses; beside it `endpoints`, since endpoints change far more often than routes.
 """
 
-from routes.decode import Decoded, decode, decode_all, ignored_note
+from routes.decode import Decoded, decode, decode_all, ignored
 from routes.endpoints import RefusedEndpoint, endpoints, refused_endpoints
 from routes.errors import InvalidObject
 from routes.render import rendered
@@ -19,7 +19,7 @@ __all__ = [
     "decode",
     "decode_all",
     "endpoints",
-    "ignored_note",
+    "ignored",
     "programmed",
     "refused_endpoints",
     "rendered",

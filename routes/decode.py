@@ -1,8 +1,9 @@
 """Decoding: a document, as parsed from YAML or JSON, becomes a trimmed frozen object.
 
 Decides which documents are objects of ours. Rules: a known kind either decodes whole and keeps the API server's rules
-(`rules`), or is an InvalidObject that names object and field; an unknown kind is ignored with a note; null is the same
-as absent, as on the API server; an object without a namespace is in `default`. Must never guess at a broken document.
+(`rules`), or is an InvalidObject that names object and field; an unknown kind is ignored with a note, but in our own
+group it is an InvalidObject, for nobody else would read it; null is the same as absent, as on the API server; an object
+without a namespace is in `default`. Must never guess at a broken document.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import msgspec
 
 from routes import rules
 from routes.errors import InvalidObject
-from routes.objects import CLUSTER_SCOPED, SERVED, GroupKind, Object
-from routes.unknown import similar_kind
+from routes.objects import CLUSTER_SCOPED, OWN_GROUP, SERVED, GroupKind, Object
+from routes.unknown import UnknownField, no_kind_of_ours, unknown_kind
 
 _AT = re.compile(r"^(?P<problem>.*) - at `(?P<path>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
@@ -38,6 +39,8 @@ def decode(document: object) -> Object | None:
     head = _head(document)
     served = SERVED.get(head.group_kind)
     if served is None:
+        if head.group_kind.group == OWN_GROUP:
+            raise InvalidObject(head.kind, head.name, "kind", no_kind_of_ours(head.kind))
         return None
     type_, versions = served
     if head.version not in versions:
@@ -61,23 +64,21 @@ def decode_all(documents: Iterable[object]) -> Decoded:
     Raises InvalidObject at the first document that is wrong.
     """
     objects: list[Object] = []
-    ignored: list[str] = []
+    notes: list[str] = []
     for document in _opened(documents):
         decoded = decode(document)
         if decoded is None:
-            ignored.append(ignored_note(document))
+            head = _head(document)
+            notes.append(f"{head.kind} {head.name}: {ignored(document).problem}")
         else:
             objects.append(decoded)
-    return Decoded(tuple(objects), tuple(ignored))
+    return Decoded(tuple(objects), tuple(notes))
 
 
-def ignored_note(document: object) -> str:
-    """Why `decode` returned None for this document, for people."""
+def ignored(document: object) -> UnknownField:
+    """Why `decode` returned None for this document."""
     head = _head(document)
-    group = f"{head.group_kind.group}/" if head.group_kind.group else ""
-    meant = similar_kind(head.kind)
-    hint = f"; is {meant} meant?" if meant and meant != head.kind else ""
-    return f"{head.kind} {head.name}: ignored, Penstock does not read {group}{head.version} {head.kind}{hint}"
+    return unknown_kind(head.group_kind, head.version)
 
 
 @dataclass(frozen=True, slots=True)

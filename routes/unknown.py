@@ -1,4 +1,4 @@
-"""Fields that the API does not have: misspelt ones, mostly.
+"""Fields and kinds that the API does not have: misspelt ones, mostly.
 
 Decides what to tell a person about a document that decodes, but says more than anybody reads. Rules: a field is known
 if its type reads it, or names it in UNREAD; what stands under a field of UNREAD is not looked at. An API server refuses
@@ -15,12 +15,14 @@ from functools import cache
 
 import msgspec.inspect
 
-from routes.objects import SERVED, UNSERVED, Object, Trimmed
+from routes.objects import OWN_GROUP, SERVED, UNSERVED, GroupKind, Object, Trimmed
+
+_CLOSE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownField:
-    """`field` is its path, as in `spec.rules[0].backendRefs[1].wieght`."""
+    """`field` is its path, as in `spec.rules[0].backendRefs[1].wieght`; "" where the document as a whole is foreign."""
 
     field: str
     problem: str
@@ -31,11 +33,26 @@ def unknown_fields(document: Mapping[str, object], decoded: Object) -> tuple[Unk
     return tuple(_unknown(document, _described(type(decoded)), ""))
 
 
-def similar_kind(kind: str) -> str:
-    """The kind of ours that a document of an unknown kind may have been meant to be; "" if none comes near."""
-    if kind in UNSERVED:
-        return ""
-    return next(iter(difflib.get_close_matches(kind, (x.kind for x in SERVED), n=1, cutoff=0.8)), "")
+def unknown_kind(wanted: GroupKind, version: str) -> UnknownField:
+    """Why a document of a kind that is not read is ignored, and which field of it is misspelt, if one seems to be."""
+    api_version = f"{wanted.group}/{version}" if wanted.group else version
+    ignored = f"ignored, Penstock does not read {api_version} {wanted.kind}"
+    groups = [x.group for x in SERVED if x.kind == wanted.kind]
+    if groups:
+        near = difflib.get_close_matches(wanted.group, groups, n=1, cutoff=_CLOSE)
+        return UnknownField("apiVersion", f"{ignored}; is {near[0]} meant?") if near else UnknownField("", ignored)
+    kinds = [] if wanted.kind in UNSERVED else [x.kind for x in SERVED]
+    near = difflib.get_close_matches(wanted.kind, kinds, n=1, cutoff=_CLOSE)
+    if not near:
+        return UnknownField("", ignored)
+    is_there = GroupKind(wanted.group, near[0]) in SERVED
+    return UnknownField("kind" if is_there else "", f"{ignored}; is {near[0]} meant?")
+
+
+def no_kind_of_ours(kind: str) -> str:
+    """What is wrong with a kind that our own group does not have."""
+    kinds = ", ".join(sorted(x.kind for x in SERVED if x.group == OWN_GROUP))
+    return f"{kind!r} is no kind of {OWN_GROUP}, which has {kinds}"
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.sources.base import SourceError
 from agent.sources.yamldoc import BadYaml, Document, documents
-from routes.decode import decode, ignored_note
+from routes.decode import decode, ignored
 from routes.errors import InvalidObject
 from routes.objects import Object, ObjectKey
 from routes.unknown import unknown_fields
@@ -52,7 +52,8 @@ def parse(origin: str, text: str) -> Parsed:
             errors.append(SourceError(origin, line, describe(document), error.field, error.problem))
             continue
         if decoded is None:
-            notes.append(SourceError(origin, document.line, "", "", ignored_note(document.value)))
+            note = ignored(document.value)
+            notes.append(SourceError(origin, document.line, describe(document), note.field, note.problem))
             continue
         key = decoded.key
         if key in objects:

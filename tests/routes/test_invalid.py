@@ -154,6 +154,12 @@ WRONG = [
         "penstock.dev/v1",
         "FlowPolicy apps/p: apiVersion: version 'v1' is not served (v1alpha1)",
     ),
+    (
+        POLICY,
+        ("kind",),
+        "FlowPolcy",
+        "FlowPolcy apps/p: kind: 'FlowPolcy' is no kind of penstock.dev, which has FlowPolicy",
+    ),
     (POLICY, ("spec", "source"), {}, "FlowPolicy apps/p: spec: object contains unknown field `source`"),
     (
         POLICY,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from routes.decode import decode, ignored_note
+from routes.decode import decode, ignored
 from routes.objects import SERVED
-from routes.unknown import unknown_fields
+from routes.unknown import UnknownField, unknown_fields
 
 HEAD = {
     "GatewayClass": "apiVersion: gateway.networking.k8s.io/v1\n",
@@ -75,13 +75,29 @@ def test_unknown_fields(kind: str, rest: str, fields: dict[str, str]) -> None:
     }
 
 
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+
+
 @pytest.mark.parametrize(
-    ("kind", "meant"),
-    [("TCPRuote", "TCPRoute"), ("EndpointSlices", "EndpointSlice"), ("HTTPRoute", ""), ("Deployment", "")],
+    ("api_version", "kind", "field", "meant"),
+    [
+        (GATEWAY_API, "TCPRuote", "kind", "TCPRoute"),
+        ("v1", "Services", "kind", "Service"),
+        ("x/v1", "TCPRuote", "", "TCPRoute"),
+        ("x/v1", "EndpointSlices", "", "EndpointSlice"),
+        ("penstok.dev/v1alpha1", "FlowPolicy", "apiVersion", "penstock.dev"),
+        ("gateway.network.k8s.io/v1", "Gateway", "apiVersion", "gateway.networking.k8s.io"),
+        ("networking.istio.io/v1", "Gateway", "", ""),
+        ("serving.knative.dev/v1", "Service", "", ""),
+        (GATEWAY_API, "HTTPRoute", "", ""),
+        ("apps/v1", "Deployment", "", ""),
+    ],
 )
-def test_a_kind_that_is_nearly_one_of_ours(kind: str, meant: str) -> None:
-    note = ignored_note({"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "a"}})
-    assert note.endswith(f"x/v1 {kind}" + (f"; is {meant} meant?" if meant else ""))
+def test_a_kind_that_is_not_read(api_version: str, kind: str, field: str, meant: str) -> None:
+    document = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}
+    assert decode(document) is None
+    hint = f"; is {meant} meant?" if meant else ""
+    assert ignored(document) == UnknownField(field, f"ignored, Penstock does not read {api_version} {kind}{hint}")
 
 
 def test_no_field_is_both_read_and_unread() -> None:

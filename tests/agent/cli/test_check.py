@@ -68,6 +68,20 @@ def check(folder: Path, *options: str) -> Result:
             ["warning: {folder}/all.yaml:13: Gateway edge: spec.listeners[0].hostnam: is no field of this kind"],
         ),
         (
+            (
+                GATEWAY,
+                route(a=1).replace("TCPRoute", "TCPRuote"),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
+            ),
+            [
+                "warning: {folder}/all.yaml:16: TCPRuote web: kind: ignored, Penstock does not read "
+                "gateway.networking.k8s.io/v1 TCPRuote; is TCPRoute meant?",
+                "warning: Gateway default/edge listener web: no route is attached",
+            ],
+        ),
+        (
             (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1")),
             ["warning: Gateway default/edge listener web: backend default/a:80 has no ready IPv6 endpoint"],
         ),
@@ -106,6 +120,7 @@ def check(folder: Path, *options: str) -> Result:
         "refused endpoint",
         "listener",
         "misspelt",
+        "misspelt kind",
         "one family",
         "no weight",
         "no parent",

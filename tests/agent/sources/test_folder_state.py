@@ -297,7 +297,7 @@ def test_unknown_kinds_are_noted_and_no_error(strange: Folder) -> None:
     strange.write("b.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n")
     update = strange.look()
     assert update is not None
-    assert [(x.line, "Deployment default/web" in x.message) for x in update.notes] == [(1, True)]
+    assert [(x.line, x.object, x.field) for x in update.notes] == [(1, "Deployment web", "")]
     assert update.errors == ()
 
 
