@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from routes.attach import Attachment
 from routes.conflicts import OwnListener
+from routes.effect import Effect
 from routes.gateways import OwnGateway
 from routes.problem import Problem
 from routes.status import Condition
@@ -65,8 +66,10 @@ def listener(own: OwnListener) -> tuple[Condition, ...]:
     )
 
 
-def policy_target(generation: int, problem: Problem | None) -> tuple[Condition, ...]:
-    return (_condition("Accepted", generation, problem),)
+def policy_target(generation: int, problem: Problem | None, effect: Effect) -> tuple[Condition, ...]:
+    """Effective is said of a target that is accepted only: elsewhere nothing is in effect."""
+    accepted = _condition("Accepted", generation, problem)
+    return (accepted,) if problem is not None else (accepted, _effective(generation, effect))
 
 
 def route_parent(attachment: Attachment, refs_problem: Problem | None, superseded: str) -> tuple[Condition, ...]:
@@ -77,6 +80,16 @@ def route_parent(attachment: Attachment, refs_problem: Problem | None, supersede
     else:
         accepted = _condition("Accepted", generation, attachment.problem)
     return (accepted, _condition("ResolvedRefs", generation, refs_problem))
+
+
+def _effective(generation: int, effect: Effect) -> Condition:
+    parts = ", ".join(effect.parts)
+    if not effect.vain:
+        return Condition("Effective", "True", "Effective", parts, generation)
+    vain = f"without effect: {'; '.join(effect.vain)}"
+    if not parts:
+        return Condition("Effective", "False", "NotEffective", vain, generation)
+    return Condition("Effective", "False", "PartlyEffective", f"in effect: {parts}; {vain}", generation)
 
 
 _GOOD = {"Accepted": "accepted", "ResolvedRefs": "all references resolved"}

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from routes import conditions
-from routes.conflicts import OwnListener
+from routes.conflicts import ROUTE_KINDS, OwnListener
 from routes.duration import milliseconds
+from routes.effect import Effect, effect
 from routes.gateways import CONTROLLER
-from routes.objects import FlowPolicy, Gateway, L4Route, ObjectKey, PolicySources, PolicyTargetReference
+from routes.objects import FlowPolicy, Gateway, GroupKind, L4Route, ObjectKey, PolicySources, PolicyTargetReference
 from routes.plan import Network, Policy, SourceRange
 from routes.problem import Problem
 from routes.status import PolicyAncestorStatus, PolicyStatus
@@ -31,6 +32,9 @@ class Target:
 
     key: ObjectKey
     section: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key.kind} {self.key}" + (f" listener {self.section}" if self.section else "")
 
 
 def by_target(policies: Iterable[FlowPolicy]) -> Mapping[Target, FlowPolicy]:
@@ -89,7 +93,9 @@ def statuses(
                     ref,
                     CONTROLLER,
                     conditions.policy_target(
-                        policy.metadata.generation, _problem(policy, _target(policy, ref), known, listeners, routes)
+                        policy.metadata.generation,
+                        _problem(policy, _target(policy, ref), known, listeners, routes),
+                        _effect(policy, _target(policy, ref), listeners),
                     ),
                 )
                 for ref in policy.spec.target_refs
@@ -111,7 +117,7 @@ def _problem(
     routes: Collection[ObjectKey],
 ) -> Problem | None:
     name = f"{target.key.kind} {target.key}"
-    if target.key.kind != Gateway.KIND:
+    if not _is_gateway(target):
         if target.key not in routes:
             return Problem("TargetNotFound", f"there is no {name}")
     elif str(target.key) not in listeners:
@@ -119,9 +125,23 @@ def _problem(
     elif target.section and target.section not in {x.listener.name for x in listeners[str(target.key)]}:
         return Problem("TargetNotFound", f"{name} has no listener {target.section}")
     if known[target].key != policy.key:
-        section = f" listener {target.section}" if target.section else ""
-        return Problem("Conflicted", f"{name}{section} has FlowPolicy {known[target].key}, which comes first")
+        return Problem("Conflicted", f"{target} has FlowPolicy {known[target].key}, which comes first")
     return None
+
+
+def _effect(policy: FlowPolicy, target: Target, listeners: Mapping[str, Collection[OwnListener]]) -> Effect:
+    if _is_gateway(target):
+        own = [x.listener for x in listeners.get(str(target.key), ())]
+        protocols = {x.protocol for x in own if target.section in ("", x.name)}
+    else:
+        kind = GroupKind(target.key.group, target.key.kind)
+        protocols = {protocol for protocol, kinds in ROUTE_KINDS.items() if kind in kinds}
+    is_least_specific = _is_gateway(target) and not target.section
+    return effect(policy.spec, str(target), protocols, takes_back=not is_least_specific)
+
+
+def _is_gateway(target: Target) -> bool:
+    return target.key.kind == Gateway.KIND
 
 
 def _seconds(text: str) -> int:

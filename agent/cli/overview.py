@@ -6,7 +6,7 @@ is, and what is wrong. Rules: values in, renderables out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 from agent.cli.findings import findings
 from agent.cli.table import titled
 from agent.report import ObjectStatus, Report
+from routes.objects import FlowPolicy, GatewayClass
 
 
 def overview(report: Report, *, agent: int | None, now: float) -> RenderableType:
@@ -30,10 +31,27 @@ def gateways(objects: Sequence[ObjectStatus]) -> Table:
     for name in ("object", "addresses", "conditions"):
         table.add_column(name, overflow="fold")
     for status in objects:
-        if status.kind == "GatewayClass":
+        if status.kind in (GatewayClass.KIND, FlowPolicy.KIND):
             continue
         table.add_row(str(status), ", ".join(status.addresses), _conditions(status))
     return table
+
+
+def policies(objects: Sequence[ObjectStatus]) -> Iterable[Table]:
+    """One line for each target of a policy: what is in effect there."""
+    found = [x for x in objects if x.kind == FlowPolicy.KIND]
+    if not found:
+        return
+    table = titled("Policies")
+    for name in ("policy", "target", "in effect", "conditions"):
+        table.add_column(name, overflow="fold")
+    for status in found:
+        for place in status.places:
+            said = {x.type: x for x in place.conditions}
+            effect = said["Effective"].message if "Effective" in said else ""
+            conditions = ", ".join(sorted(f"{x.type}={x.status}" for x in place.conditions))
+            table.add_row(f"{status.namespace}/{status.name}", place.place.removeprefix("target "), effect, conditions)
+    yield table
 
 
 def _agent(report: Report, agent: int | None, now: float) -> list[Text]:

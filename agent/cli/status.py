@@ -19,7 +19,7 @@ from agent.cli import table
 from agent.cli.exits import Exit
 from agent.cli.last_report import last_report
 from agent.cli.options import places
-from agent.cli.overview import gateways, overview
+from agent.cli.overview import gateways, overview, policies
 from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console
 from agent.dataplane.view import View
@@ -48,7 +48,7 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
             click.echo(json.dumps(snapshot(report, now, agent, time.time()), indent=2))
         else:
             head = overview(report, agent=agent, now=time.time())
-            console().print(Group(head, gateways(report.objects), table.render(now)))
+            console().print(Group(head, gateways(report.objects), *policies(report.objects), table.render(now)))
         if not report.ready:
             raise click.exceptions.Exit(Exit.FINDINGS)
 

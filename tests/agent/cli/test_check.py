@@ -17,6 +17,14 @@ def check(folder: Path, *options: str) -> Result:
     return CliRunner().invoke(main, ["check", str(folder), *options], catch_exceptions=False)
 
 
+EMPTY_POLICY = """
+apiVersion: penstock.dev/v1alpha1
+kind: FlowPolicy
+metadata: {name: empty}
+spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web}]}
+"""
+
+
 @pytest.mark.parametrize(
     ("manifests", "lines"),
     [
@@ -82,6 +90,20 @@ def check(folder: Path, *options: str) -> Result:
             ],
         ),
         (
+            (
+                GATEWAY,
+                route(a=1),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
+                EMPTY_POLICY,
+            ),
+            [
+                "warning: FlowPolicy default/empty target TCPRoute web: Effective=False (NotEffective): "
+                "without effect: spec has no part but targetRefs"
+            ],
+        ),
+        (
             (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1")),
             ["warning: Gateway default/edge listener web: backend default/a:80 has no ready IPv6 endpoint"],
         ),
@@ -121,6 +143,7 @@ def check(folder: Path, *options: str) -> Result:
         "listener",
         "misspelt",
         "misspelt kind",
+        "a policy without effect",
         "one family",
         "no weight",
         "no parent",

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from agent.cli import table
-from agent.cli.overview import gateways, overview
+from agent.cli.overview import gateways, overview, policies
 from agent.cli.size import bits, size
 from agent.dataplane.seen import Seen
 from agent.dataplane.usage import TableUse
@@ -176,6 +176,21 @@ def test_what_is_wrong_is_said_first(changes: dict[str, object], agent: int | No
 
 def test_objects_with_their_conditions() -> None:
     assert lines(gateways([REJECTED]))[3:] == [["TCPRoute default/web", "Accepted=False"]]
+
+
+def test_policies_with_their_targets_and_what_is_in_effect() -> None:
+    accepted = Condition("Accepted", "True", "Accepted", "accepted", 1, "")
+    partly = Condition("Effective", "False", "PartlyEffective", "in effect: sources; without effect: ...", 1, "")
+    places = (Conditions("target Gateway edge", (accepted, partly)), Conditions("target UDPRoute dns", (accepted,)))
+    policy = ObjectStatus("FlowPolicy", "default", "inside", places)
+    (drawn,) = policies([REJECTED, policy])
+    assert lines(drawn)[1:2] == [["policy", "target", "in effect", "conditions"]]
+    assert lines(drawn)[3:] == [
+        ["default/inside", "Gateway edge", partly.message, "Accepted=True, Effective=False"],
+        ["default/inside", "UDPRoute dns", "Accepted=True"],
+    ]
+    assert list(policies([REJECTED])) == []
+    assert lines(gateways([policy]))[3:] == []
 
 
 @pytest.mark.parametrize(
