@@ -8,19 +8,16 @@ without a namespace is in `default`. Must never guess at a broken document.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from routes import rules
+from routes.complaint import complaint
 from routes.errors import InvalidObject
 from routes.objects import CLUSTER_SCOPED, OWN_GROUP, SERVED, GroupKind, Object
 from routes.unknown import UnknownField, no_kind_of_ours, unknown_kind
-
-_AT = re.compile(r"^(?P<problem>.*) - at `(?P<path>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,11 @@ def decode(document: object) -> Object | None:
     if head.version not in versions:
         readable = ", ".join(sorted(versions))
         raise InvalidObject(head.kind, head.name, "apiVersion", f"version {head.version!r} is not served ({readable})")
+    given = _without_nulls(head.document)
     try:
-        decoded = msgspec.convert(_without_nulls(head.document), type_)
+        decoded = msgspec.convert(given, type_)
     except msgspec.ValidationError as error:
-        raise InvalidObject(head.kind, head.name, *_place(str(error))) from None
+        raise InvalidObject(head.kind, head.name, *complaint(type_, given, str(error))) from None
     namespace = "" if head.kind in CLUSTER_SCOPED else decoded.metadata.namespace or "default"
     if namespace != decoded.metadata.namespace:
         metadata = msgspec.structs.replace(decoded.metadata, namespace=namespace)
@@ -135,13 +133,3 @@ def _without_nulls(value: object) -> object:
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value
-
-
-def _place(message: str) -> tuple[str, str]:
-    """msgspec's message -> (field path, problem)."""
-    match = _AT.match(message)
-    problem, path = (match["problem"], match["path"].removeprefix("$").removeprefix(".")) if match else (message, "")
-    missing = _MISSING.match(problem)
-    if missing is not None:
-        return (f"{path}.{missing['field']}" if path else missing["field"]), "is required"
-    return path, problem[:1].lower() + problem[1:]

@@ -23,12 +23,30 @@ SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-ObjectName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
-NamespaceName: TypeAlias = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
-SectionName: TypeAlias = Annotated[str, Meta(max_length=253)]
+# `description`: what a value is that such a field takes, for people (`complaint`).
+ObjectName: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=253,
+        pattern=_SUBDOMAIN,
+        description="a name: lower-case letters, digits, - and . within, 253 of them at most",
+    ),
+]
+NamespaceName: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=63,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+        description="a namespace: lower-case letters, digits and - within, 63 of them at most",
+    ),
+]
+SectionName: TypeAlias = Annotated[str, Meta(max_length=253, description="the name of a listener")]
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Weight: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
 TransportName: TypeAlias = Literal["TCP", "UDP", "SCTP"]
+Cidr: TypeAlias = Annotated[str, Meta(description="a CIDR such as 192.0.2.0/24 or 2001:db8::/32")]
+Duration: TypeAlias = Annotated[str, Meta(description="a duration such as 30s or 1h30m")]
 
 
 class ObjectKey(NamedTuple):
@@ -153,7 +171,7 @@ class AllowedRoutes(Trimmed, frozen=True):
 
 
 class Listener(Trimmed, frozen=True):
-    name: Annotated[str, Meta(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+    name: ObjectName
     port: Port
     protocol: Annotated[
         str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(/[A-Za-z0-9]+)?$")
@@ -272,8 +290,8 @@ class ReferenceGrant(Object, frozen=True):
 class PolicyTargetReference(Trimmed, frozen=True, forbid_unknown_fields=True):
     """`section_name` is a Gateway's listener; a target is in the policy's own namespace."""
 
-    group: str
-    kind: str
+    group: Literal["gateway.networking.k8s.io"]
+    kind: Literal["Gateway", "TCPRoute", "UDPRoute"]
     name: ObjectName
     section_name: SectionName = ""
 
@@ -281,8 +299,8 @@ class PolicyTargetReference(Trimmed, frozen=True, forbid_unknown_fields=True):
 class PolicySources(Trimmed, frozen=True, forbid_unknown_fields=True):
     """CIDRs. `denied`: what becomes of a packet that would begin a flow from elsewhere."""
 
-    allow: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
-    deny: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
+    allow: Annotated[tuple[Cidr, ...], Meta(max_length=1024)] = ()
+    deny: Annotated[tuple[Cidr, ...], Meta(max_length=1024)] = ()
     denied: Literal["Drop", "Reject"] = "Drop"
 
 
@@ -296,8 +314,8 @@ class SourcePrefix(Trimmed, frozen=True, forbid_unknown_fields=True):
 class PolicyIdle(Trimmed, frozen=True, forbid_unknown_fields=True):
     """Durations of GEP-2257, "" = not said: how long a flow may be without a packet before it is forgotten."""
 
-    tcp: str = ""
-    udp: str = ""
+    tcp: Duration = ""
+    udp: Duration = ""
 
 
 class PolicyConnections(Trimmed, frozen=True, forbid_unknown_fields=True):

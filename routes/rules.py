@@ -73,14 +73,10 @@ def _route(route: L4Route) -> None:
 
 # Only as the API server's own CIDR fields take it: no netmask, no scope.
 _CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
-_TARGETS: Final = {(x.GROUP, x.KIND) for x in (Gateway, TCPRoute, UDPRoute)}
 
 
 def _policy(policy: FlowPolicy) -> None:
     for i, target in enumerate(policy.spec.target_refs):
-        if (target.group, target.kind) not in _TARGETS:
-            problem = f"{target.group}/{target.kind} is no Gateway, TCPRoute or UDPRoute of {Gateway.GROUP}"
-            raise refuse(policy, f"spec.targetRefs[{i}]", problem)
         if target.section_name and target.kind != Gateway.KIND:
             raise refuse(policy, f"spec.targetRefs[{i}].sectionName", f"must be absent for a {target.kind}")
     _unique(policy, "spec.targetRefs[{}]", policy.spec.target_refs, "is the same target as an earlier one")

@@ -169,7 +169,7 @@ def test_errors_name_file_line_object_and_field(tmp_path: Path) -> None:
     result = check(tmp_path)
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"error: {tmp_path}/a.yaml:")
-    assert "TCPRoute web: spec.rules[0].backendRefs[0].weight: expected `int` >= 0" in lines[0]
+    assert "TCPRoute web: spec.rules[0].backendRefs[0].weight: -1 is not a whole number from 0 to 1000000" in lines[0]
     assert lines[1].startswith(f"error: {tmp_path}/b.yaml:2: while parsing")
     assert lines[-1].startswith(f"note: {tmp_path}/c.yaml:1: Deployment")
     assert result.exit_code == 1

@@ -108,13 +108,13 @@ def test_a_write_that_keeps_size_and_times_is_seen_when_touched(folder: Folder) 
         ("kind: Service", ["a.yaml:1: Service (document 1): apiVersion: is required"]),
         (
             service("one") + service("two", 0),
-            ["a.yaml:14: Service two: spec.ports[0].port: expected `int` >= 1"],
+            ["a.yaml:14: Service two: spec.ports[0].port: 0 is not a whole number from 1 to 65535"],
         ),
         (
             service("one", 0) + service("two").replace("80", "x"),
             [
-                "a.yaml:7: Service one: spec.ports[0].port: expected `int` >= 1",
-                "a.yaml:14: Service two: spec.ports[0].port: expected `int`, got `str`",
+                "a.yaml:7: Service one: spec.ports[0].port: 0 is not a whole number from 1 to 65535",
+                "a.yaml:14: Service two: spec.ports[0].port: 'x' is not a whole number from 1 to 65535",
             ],
         ),
         (

@@ -1,0 +1,99 @@
+"""What is wrong with a document that is no object of its kind, as a person would say it.
+
+Decides the words: which values there are, instead of what msgspec calls the type that it expected. Rules: the type at
+the place that msgspec names says which values it takes: a Literal its words, a number its bounds, text what its
+description says (`Meta` in `objects`); where that says nothing, msgspec's own words stand. Must never judge.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import msgspec.inspect
+from msgspec.inspect import IntType, LiteralType, Metadata, StructType, Type, UnionType, VarTupleType
+
+_AT = re.compile(r"^(?P<problem>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def complaint(kind: type, document: object, message: str) -> tuple[str, str]:
+    """msgspec's message about a document of that kind -> (field path, problem)."""
+    match = _AT.match(message)
+    problem, path = (match["problem"], match["path"]) if match else (message, "")
+    found = _follow(_described(kind), document, path)
+    if (missing := _MISSING.match(problem)) is not None:
+        return _under(path, missing["field"]), "is required" + _choice(found, missing["field"])
+    if (unknown := _UNKNOWN.match(problem)) is not None:
+        return _under(path, unknown["field"]), _no_field(found, unknown["field"])
+    words = _wanted(*found) if found is not None else ""
+    return path, words or problem[:1].lower() + problem[1:]
+
+
+@cache
+def _described(kind: type) -> Type:
+    return msgspec.inspect.type_info(kind)
+
+
+def _under(path: str, field: str) -> str:
+    return f"{path}.{field}" if path else field
+
+
+def _follow(described: Type, value: object, path: str) -> tuple[Type, object] | None:
+    """The type and the value at a path; None where it does not lead to a field."""
+    for name, index in _STEP.findall(path):
+        inner: Type | None = None
+        for one in _alternatives(described):
+            match one:
+                case StructType() if name and isinstance(value, Mapping) and name in value:
+                    inner = next((x.type for x in one.fields if x.encode_name == name), None)
+                case VarTupleType() if index and isinstance(value, list) and int(index) < len(value):
+                    inner = one.item_type
+        if inner is None:
+            return None
+        described, value = inner, value[name or int(index)]  # type: ignore[index]
+    return described, value
+
+
+def _alternatives(described: Type) -> Iterator[Type]:
+    match described:
+        case UnionType():
+            yield from described.types
+        case _:
+            yield described
+
+
+def _wanted(described: Type, value: object) -> str:
+    """What a value would have to be, "" if that is not known better than msgspec says it."""
+    if isinstance(value, Mapping | list):
+        return ""
+    for one in _alternatives(described):
+        match one:
+            case Metadata(extra_json_schema={"description": str(what)}):
+                return f"{value!r} is not {what}"
+            case LiteralType(values=values):
+                return f"{value!r} is {'none of' if len(values) > 1 else 'not'} {', '.join(map(str, values))}"
+            case IntType(ge=int(least), le=int(most)):
+                return f"{value!r} is not a whole number from {least} to {most}"
+    return ""
+
+
+def _choice(found: tuple[Type, object] | None, field: str) -> str:
+    wanted = next((x.type for x in _fields(found) if x.encode_name == field), None)
+    return f": {' or '.join(map(str, wanted.values))}" if isinstance(wanted, LiteralType) else ""
+
+
+def _no_field(found: tuple[Type, object] | None, field: str) -> str:
+    known = [x.encode_name for x in _fields(found)]
+    meant = difflib.get_close_matches(field, known, n=1)
+    return "is no field; " + (f"is {meant[0]} meant?" if meant else f"there are {', '.join(known)}")
+
+
+def _fields(found: tuple[Type, object] | None) -> Iterator[msgspec.inspect.Field]:
+    for one in _alternatives(found[0]) if found is not None else ():
+        if isinstance(one, StructType):
+            yield from one.fields
