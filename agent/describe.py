@@ -12,6 +12,7 @@ from agent.compile import backends_of
 from agent.compile.image import BackendEntry, BackendName, ListenerKey, MapImage
 from agent.pipeline import Wanted
 from agent.report import BackendReport, EndpointReport, ListenerReport
+from agent.settings import option
 from routes.plan import EndpointState, Listener, WeightedRef
 
 
@@ -47,9 +48,9 @@ def listeners_after(before: Sequence[ListenerReport], wanted: Wanted, image: Map
 
 def left_out(image: MapImage) -> dict[tuple[str, str], str]:
     """(gateway, listener) -> why the kernel does not hold all that it asks for."""
-    remedy = "(it takes effect after `penstock down`, which ends all flows)"
     return {
-        x: f"table {table} has no room for all of it; raise max_{table} {remedy}" for x, table in image.left_out.items()
+        x: f"table {table} has no room for all of it; start the agent again with a larger {option(f'max_{table}')}"
+        for x, table in image.left_out.items()
     }
 
 

@@ -77,7 +77,7 @@ class StatusServer:
         try:
             self._server: WSGIServer = kind((host, port), _Handler)
         except OSError as error:
-            raise OSError(error.errno, f"metrics_address {host} port {port}: {error.strerror}") from None
+            raise OSError(error.errno, f"--metrics-address {host} port {port}: {error.strerror}") from None
         self._pages: Mapping[str, Page] = {}
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(CLOSES_WITHIN,), name="http", daemon=True

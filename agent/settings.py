@@ -2,8 +2,8 @@
 
 Decides: the names, the defaults and the bounds of every setting of the agent. Rules: values only, frozen; a Settings
 that exists is valid, for making an invalid one raises SettingsError that lists every fault at once, each naming the
-setting by its field, those of IdleLimits after `limit_`. The command line has dashes for underscores (`--limit-udp`;
-and `--uplink` once for each of `uplinks`), the environment capitals after PENSTOCK_RUN_ (PENSTOCK_RUN_LIMIT_UDP; the
+setting as an operator does, by the option of the command line (`option`): `--limit-udp` for the field of IdleLimits,
+`--uplink` once for each of `uplinks`. The environment has capitals after PENSTOCK_RUN_ (PENSTOCK_RUN_LIMIT_UDP; the
 three folders, which other commands need too, after PENSTOCK_). Times are seconds; tables are counted in flows (a flow
 takes two entries) or in entries of the thing they are named for. Where objects come from is no setting but an argument.
 Must never: read the environment, a file or the kernel; hold anything that differs between nodes of one cluster
@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -77,8 +77,10 @@ class IdleLimits:
     reset: int = 10
 
 
+_SPELT = {"uplinks": "--uplink", "snat_addresses": "--snat-address"}
+
 # (lowest, highest) of each number. The LRU floors are those below which an LRU, split per CPU, evicts live entries.
-_TABLE_BOUNDS = {
+TABLE_BOUNDS: Final = {
     "tcp_flows": (1_024, 16_777_216),
     "half_open": (1_024, 4_194_304),
     "udp_flows": (1_024, 16_777_216),
@@ -90,7 +92,7 @@ _TABLE_BOUNDS = {
     "max_backends": (3, 4_194_304),
     "max_interfaces": (2, 65_536),
 }
-_LIMIT_BOUNDS = {
+LIMIT_BOUNDS: Final = {
     "tcp_established": (10, 604_800),
     "udp": (1, 86_400),
     "half_open": (1, 3_600),
@@ -98,6 +100,12 @@ _LIMIT_BOUNDS = {
     "closed": (1, 3_600),
     "reset": (1, 3_600),
 }
+OTHER_BOUNDS: Final = {"absent_grace": (0, 86_400), "reply_rate_limit": (0, 10_000_000)}
+
+
+def option(setting: str) -> str:
+    """How an operator spells a setting, given its field; `limit_udp` for `limits.udp`."""
+    return _SPELT.get(setting, "--" + setting.replace("_", "-"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,20 +143,20 @@ class Settings:
 
     def _faults(self) -> Iterator[str]:
         yield from _uplink_faults(self.uplinks)
-        yield from _number_faults(self.tables, _TABLE_BOUNDS, "")
-        yield from _number_faults(self.limits, _LIMIT_BOUNDS, "limit_")
+        yield from _number_faults(self.tables, TABLE_BOUNDS, "")
+        yield from _number_faults(self.limits, LIMIT_BOUNDS, "limit_")
         yield from _port_range_faults(self.snat_ports)
         yield from _network_faults(self.symmetric)
-        yield from _bound_fault("absent_grace", self.absent_grace, 0, 86_400)
-        yield from _bound_fault("reply_rate_limit", self.reply_rate_limit, 0, 10_000_000)
+        for name, bounds in OTHER_BOUNDS.items():
+            yield from _bound_fault(name, getattr(self, name), *bounds)
         for name in ("pin_dir", "run_dir", "object_dir"):
             path: Path = getattr(self, name)
             if not path.is_absolute():
-                yield f"{name}: {str(path)!r} is not an absolute path"
+                yield f"{option(name)}: {str(path)!r} is not an absolute path"
         try:
             split_address(self.metrics_address)
         except ValueError as error:
-            yield f"metrics_address: {error}"
+            yield f"--metrics-address: {error}"
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -168,20 +176,20 @@ def split_address(text: str) -> tuple[str, int]:
 
 def _uplink_faults(names: tuple[str, ...]) -> Iterator[str]:
     if not names:
-        yield f"uplinks: none given; name the client-facing interfaces, or write {AUTO!r}"
+        yield f"--uplink: none given; name the client-facing interfaces, or write {AUTO!r}"
     if AUTO in names and len(names) > 1:
-        yield f"uplinks: {AUTO!r} stands alone, next to names it means nothing"
+        yield f"--uplink: {AUTO!r} stands alone, next to names it means nothing"
     for name in names:
         if not _INTERFACE_NAME.match(name) or name in {".", ".."}:
-            yield f"uplinks: {name!r} cannot be the name of an interface"
+            yield f"--uplink: {name!r} cannot be the name of an interface"
     for name in sorted({x for x in names if names.count(x) > 1}):
-        yield f"uplinks: {name!r} is given twice"
+        yield f"--uplink: {name!r} is given twice"
 
 
 def _port_range_faults(ports: tuple[int, int]) -> Iterator[str]:
     first, last = ports
     if not 1024 <= first <= last <= 65_535:
-        yield f"snat_ports: {first}-{last} is no range of ports from 1024 to 65535"
+        yield f"--snat-ports: {first}-{last} is no range of ports from 1024 to 65535"
 
 
 def _network_faults(networks: tuple[str, ...]) -> Iterator[str]:
@@ -189,7 +197,7 @@ def _network_faults(networks: tuple[str, ...]) -> Iterator[str]:
         try:
             ipaddress.ip_network(text)
         except ValueError as error:
-            yield f"symmetric: {error}"
+            yield f"--symmetric: {error}"
 
 
 def _number_faults(group: TableSizes | IdleLimits, bounds: dict[str, tuple[int, int]], prefix: str) -> Iterator[str]:
@@ -199,4 +207,4 @@ def _number_faults(group: TableSizes | IdleLimits, bounds: dict[str, tuple[int, 
 
 def _bound_fault(name: str, value: int, lowest: int, highest: int) -> Iterator[str]:
     if not lowest <= value <= highest:
-        yield f"{name}: {value} is not from {lowest} to {highest}"
+        yield f"{option(name)}: {value} is not from {lowest} to {highest}"

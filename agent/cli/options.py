@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from agent.settings import IdleLimits, Settings, TableSizes
+from agent.settings import LIMIT_BOUNDS, TABLE_BOUNDS, IdleLimits, Settings, TableSizes, option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -67,21 +67,27 @@ def sizes_and_limits(command: _F) -> _F:
     """One option for each field of TableSizes and IdleLimits."""
     for limit in reversed(dataclasses.fields(IdleLimits)):
         command = click.option(
-            f"--{LIMIT_PREFIX}{limit.name}".replace("_", "-"),
+            option(LIMIT_PREFIX + limit.name),
             type=int,
             default=limit.default,
             show_default=True,
-            help=f"Seconds without a packet after which a flow is forgotten: {_LIMIT[limit.name]}.",
+            help=f"Seconds without a packet after which a flow is forgotten: {_LIMIT[limit.name]}. "
+            + from_to(*LIMIT_BOUNDS[limit.name]),
         )(command)
     for size in reversed(dataclasses.fields(TableSizes)):
         command = click.option(
-            f"--{size.name}".replace("_", "-"),
+            option(size.name),
             type=int,
             default=size.default,
             show_default=True,
-            help=f"Room for so many {_ROOM[size.name]}.",
+            help=f"Room for so many {_ROOM[size.name]}. " + from_to(*TABLE_BOUNDS[size.name]),
         )(command)
     return command
+
+
+def from_to(lowest: int, highest: int) -> str:
+    """Bounds of a number, as help says them."""
+    return f"From {lowest:,} to {highest:,}."
 
 
 def tables_of(values: Mapping[str, Any]) -> TableSizes:

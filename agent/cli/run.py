@@ -15,12 +15,12 @@ from typing import Any
 import click
 
 from agent import daemon
-from agent.cli.options import limits_of, places, sizes_and_limits, tables_of
+from agent.cli.options import from_to, limits_of, places, sizes_and_limits, tables_of
 from agent.cli.parameters import port_range
 from agent.cli.problems import as_cli_errors
 from agent.cli.size import size
 from agent.dataplane.checks import features
-from agent.settings import AUTO, Delivery, Settings, SettingsError
+from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError
 
 
 @click.command()
@@ -60,7 +60,7 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     metavar="FIRST-LAST",
     default="{}-{}".format(*Settings().snat_ports),
     show_default=True,
-    help="Ports for that; no socket of the node may take one.",
+    help="Ports for that, from 1,024 to 65,535; no socket of the node may take one.",
 )
 @click.option(
     "--symmetric", multiple=True, metavar="CIDR", help="Backends whose replies pass this node: they see the client."
@@ -78,14 +78,14 @@ from agent.settings import AUTO, Delivery, Settings, SettingsError
     type=int,
     default=Settings().absent_grace,
     show_default=True,
-    help="Seconds in no EndpointSlice until a backend's flows are reset.",
+    help="Seconds in no EndpointSlice until a backend's flows are reset. " + from_to(*OTHER_BOUNDS["absent_grace"]),
 )
 @click.option(
     "--reply-rate-limit",
     type=int,
     default=Settings().reply_rate_limit,
     show_default=True,
-    help="RST and ICMP of our own, per CPU and second.",
+    help="RST and ICMP of our own, per CPU and second. " + from_to(*OTHER_BOUNDS["reply_rate_limit"]),
 )
 @sizes_and_limits
 def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **values: Any) -> None:

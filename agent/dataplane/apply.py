@@ -77,13 +77,13 @@ def _lack_of_room(tables: Tables, image: MapImage) -> Iterator[TableFull]:
     """Hashes are full by their number of entries, arrays by their highest index."""
     highest_listener = max((x.listener_id for x in image.listeners.values()), default=0)
     for table, wanted, setting in (
-        (tables.gateways, len(image.gateways), "max_gateways"),
-        (tables.listeners, len(image.listeners), "max_listeners"),
-        (tables.listener_counts, highest_listener + 1, "max_listeners"),
-        (tables.pools, max(image.pools, default=0) + 1, "max_pools"),
-        (tables.policies, max(image.policies, default=0) + 1, "max_policies"),
-        (tables.source_ranges, sum(len(x.sources) for x in image.policies.values()), "max_source_ranges"),
-        (tables.backends, max(image.backends, default=0) + 1, "max_backends"),
+        (tables.gateways, len(image.gateways), "--max-gateways"),
+        (tables.listeners, len(image.listeners), "--max-listeners"),
+        (tables.listener_counts, highest_listener + 1, "--max-listeners"),
+        (tables.pools, max(image.pools, default=0) + 1, "--max-pools"),
+        (tables.policies, max(image.policies, default=0) + 1, "--max-policies"),
+        (tables.source_ranges, sum(len(x.sources) for x in image.policies.values()), "--max-source-ranges"),
+        (tables.backends, max(image.backends, default=0) + 1, "--max-backends"),
     ):
         if wanted > table.max_entries:
             yield TableFull(table.name, wanted, table.max_entries, setting)

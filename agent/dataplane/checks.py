@@ -43,7 +43,7 @@ def notes(delivery: Delivery, uplinks: tuple[str, ...], snat_ports: tuple[int, i
     first, last = sysctl.read_range("ipv4/ip_local_port_range") or (1, 0)
     if first <= snat_ports[1] and snat_ports[0] <= last:
         yield (
-            f"snat_ports {snat_ports[0]}-{snat_ports[1]} overlaps net.ipv4.ip_local_port_range {first}-{last}: "
+            f"--snat-ports {snat_ports[0]}-{snat_ports[1]} overlaps net.ipv4.ip_local_port_range {first}-{last}: "
             "connections of the node itself to a backend may be taken for a client's; set one of them apart"
         )
     if not sysctl.read("ipv4/ip_forward"):

@@ -62,9 +62,9 @@ class NotInstalled(DataplaneError):
 class TableFull(DataplaneError):
     """The image needs more room than a table has. Nothing of it was written."""
 
-    def __init__(self, table: str, wanted: int, room: int, setting: str) -> None:
+    def __init__(self, table: str, wanted: int, room: int, option: str) -> None:
         super().__init__(
-            f"table {table} has room for {room}, {wanted} are wanted; raise {setting} and start the agent again"
+            f"table {table} has room for {room}, {wanted} are wanted; start the agent again with a larger {option}"
         )
         self.table = table
         self.wanted = wanted

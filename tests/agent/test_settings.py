@@ -17,21 +17,21 @@ def test_the_defaults_are_valid() -> None:
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"uplinks": ()}, "uplinks: none given"),
+        ({"uplinks": ()}, "--uplink: none given"),
         ({"uplinks": ("auto", "eth0")}, "'auto' stands alone"),
         ({"uplinks": ("eth0", "eth0")}, "'eth0' is given twice"),
         ({"uplinks": ("a/b",)}, "'a/b' cannot be the name of an interface"),
         ({"uplinks": ("sixteen-letters-",)}, "cannot be the name of an interface"),
-        ({"tables": TableSizes(tcp_flows=10)}, "tcp_flows: 10 is not from 1024 to 16777216"),
-        ({"limits": IdleLimits(udp=0)}, "limit_udp: 0 is not from 1 to 86400"),
-        ({"absent_grace": -1}, "absent_grace: -1 is not from 0"),
-        ({"reply_rate_limit": -1}, "reply_rate_limit: -1 is not from 0"),
-        ({"pin_dir": Path("pins")}, "pin_dir: 'pins' is not an absolute path"),
-        ({"snat_ports": (80, 90)}, "snat_ports: 80-90 is no range of ports"),
-        ({"snat_ports": (30_000, 20_000)}, "snat_ports: 30000-20000 is no range of ports"),
-        ({"symmetric": ("10.0.0.1/8",)}, "symmetric: 10.0.0.1/8 has host bits set"),
-        ({"symmetric": ("here",)}, "symmetric: 'here' does not appear to be"),
-        ({"metrics_address": "9464"}, "metrics_address: '9464' does not end in a port"),
+        ({"tables": TableSizes(tcp_flows=10)}, "--tcp-flows: 10 is not from 1024 to 16777216"),
+        ({"limits": IdleLimits(udp=0)}, "--limit-udp: 0 is not from 1 to 86400"),
+        ({"absent_grace": -1}, "--absent-grace: -1 is not from 0"),
+        ({"reply_rate_limit": -1}, "--reply-rate-limit: -1 is not from 0"),
+        ({"pin_dir": Path("pins")}, "--pin-dir: 'pins' is not an absolute path"),
+        ({"snat_ports": (80, 90)}, "--snat-ports: 80-90 is no range of ports"),
+        ({"snat_ports": (30_000, 20_000)}, "--snat-ports: 30000-20000 is no range of ports"),
+        ({"symmetric": ("10.0.0.1/8",)}, "--symmetric: 10.0.0.1/8 has host bits set"),
+        ({"symmetric": ("here",)}, "--symmetric: 'here' does not appear to be"),
+        ({"metrics_address": "9464"}, "--metrics-address: '9464' does not end in a port"),
         ({"metrics_address": "localhost:9464"}, "does not begin with an IP address"),
         ({"metrics_address": "::1:9464"}, "write an IPv6 address in brackets"),
     ],
@@ -46,7 +46,7 @@ def test_a_setting_that_cannot_be_used_is_named(given: dict[str, Any], fault: st
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings(uplinks=(), absent_grace=-1, run_dir=Path("run"))
-    assert [x.split(":")[0] for x in caught.value.faults] == ["uplinks", "absent_grace", "run_dir"]
+    assert [x.split(":")[0] for x in caught.value.faults] == ["--uplink", "--absent-grace", "--run-dir"]
 
 
 @pytest.mark.parametrize(

@@ -76,24 +76,24 @@ def test_what_somebody_else_changed_is_found_and_mended(loaded) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "table", "setting"),
+    ("image", "table", "option"),
     [
-        (make_image(gateways={GATEWAY + i: 0 for i in range(9)}, ports=()), "gateways", "max_gateways"),
-        (make_image(ports=(80, 81, 82, 83, 84), pools={}), "listeners", "max_listeners"),
-        (make_image(pools={8: pool(2)}), "pools", "max_pools"),
-        (make_image(policies={8: policy()}), "policies", "max_policies"),
+        (make_image(gateways={GATEWAY + i: 0 for i in range(9)}, ports=()), "gateways", "--max-gateways"),
+        (make_image(ports=(80, 81, 82, 83, 84), pools={}), "listeners", "--max-listeners"),
+        (make_image(pools={8: pool(2)}), "pools", "--max-pools"),
+        (make_image(policies={8: policy()}), "policies", "--max-policies"),
         (
             make_image(policies={1: policy(*(f"10.{i}.0.0/16" for i in range(9)))}),
             "source_ranges",
-            "max_source_ranges",
+            "--max-source-ranges",
         ),
-        (make_image(backends={64: backend()}), "backends", "max_backends"),
+        (make_image(backends={64: backend()}), "backends", "--max-backends"),
     ],
 )
-def test_an_image_without_room_writes_nothing(loaded, image: MapImage, table: str, setting: str) -> None:
+def test_an_image_without_room_writes_nothing(loaded, image: MapImage, table: str, option: str) -> None:
     before = STORY["the first image"]
     write_image(loaded.tables, before)
-    with pytest.raises(TableFull, match=f"raise {setting}") as caught:
+    with pytest.raises(TableFull, match=f"larger {option}") as caught:
         write_image(loaded.tables, image)
     assert caught.value.table == table
     assert held_as_wanted(loaded, before)

@@ -32,7 +32,7 @@ def test_others_errors_become_ours(raised: Exception, kind: type[DataplaneError]
     assert caught.value.__cause__ is raised
 
 
-@pytest.mark.parametrize("raised", [TableFull("pools", 2, 1, "max_pools"), ZeroDivisionError()])
+@pytest.mark.parametrize("raised", [TableFull("pools", 2, 1, "--max-pools"), ZeroDivisionError()])
 def test_ours_and_defects_pass(raised: Exception) -> None:
     with pytest.raises(type(raised)) as caught, translated():
         raise raised
