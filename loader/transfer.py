@@ -10,7 +10,7 @@ Must never: take anything out of the old map.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -51,8 +51,14 @@ def carry_over(old: Map, new: Map, after_each: Callable[[], object] = int) -> in
 
 
 def entries(table: Map) -> int:
-    """How many entries a map has."""
-    return sum(len(keys) for keys, _ in table.chunks())
+    """How many entries a map has; of an array, up to the last that is not empty."""
+    if table.type not in ByIndex:
+        return sum(len(keys) for keys, _ in table.chunks())
+    last = 0
+    for keys, values in table.chunks():
+        is_used = values.any(axis=1).reshape(-1, table.values_per_key).any(axis=1)
+        last = max(last, int(_indices(keys)[is_used].max(initial=-1)) + 1)
+    return last
 
 
 def _narrowed(table: Map, values: Octets) -> Octets:
@@ -67,7 +73,7 @@ def _widened(values: Octets, table: Map) -> Octets:
 
 def _within(old: Map, new: Map, keys: Octets, values: Octets) -> tuple[Octets, Octets]:
     """Of an array: those whose index the new one has."""
-    fits = np.ascontiguousarray(keys).view(np.uint32)[:, 0] < new.max_entries
+    fits = _indices(keys) < new.max_entries
     if fits.all():
         return keys, values
     kept = np.repeat(fits, new.values_per_key)
@@ -76,9 +82,13 @@ def _within(old: Map, new: Map, keys: Octets, values: Octets) -> tuple[Octets, O
     return keys[fits], values[kept]
 
 
+def _indices(keys: Octets) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.ascontiguousarray(keys).view(np.uint32)[:, 0].astype(np.int64)
+
+
 def _too_many(old: Map, new: Map) -> Incompatible:
-    held = f"{entries(old)} entries" if old.type in ByKey else "something behind that"
-    return Incompatible(new.name, "max_entries", f"{old.max_entries} and holds {held}", new.max_entries)
+    held = f"{old.max_entries} and holds {entries(old)} entries"
+    return Incompatible(new.name, "max_entries", held, new.max_entries)
 
 
 def _kind(table: Map) -> str:

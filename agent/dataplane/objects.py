@@ -1,10 +1,10 @@
 """Loading the programs, and taking over what is pinned.
 
-Decides: which setting becomes which constant of the programs (bpf/settings.h) and which size of which table
-(bpf/maps.h); and whether the tables that are in force go on or have successors. Rules: if every one of them fits, and
-none is missing or too many, the set goes on with these programs, which replace the old ones in place; else a new set
-takes its place, with what the tables hold (succession.py). What cannot be carried over stops the start and is named,
-and all stays as it was; `penstock down` is the way out. Must never: unpin what is in force.
+Decides: which setting becomes which constant of the programs (bpf/settings.h); and whether the tables that are in force
+go on or have successors. Rules: if every one of them fits, and none is missing or too many, the set goes on with these
+programs, which replace the old ones in place; else a new set takes its place, with what the tables hold
+(succession.py). A size that leaves no room for what is live, and whatever else cannot be carried over, stops the start
+and is named, and all stays as it was; `penstock down` is the way out. Must never: unpin what is in force.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from agent.dataplane.errors import DataplaneError, PinsOfAnother
 from agent.dataplane.sets import IN_FORCE, discard, folders, in_force, number_of, put_in_force, tables_in
+from agent.dataplane.sizes import Change, changes, lacking, max_entries
 from agent.dataplane.succession import TIMERS, Lapsed, Succession, hook_where_hooked
 from agent.dataplane.tables import AGEING, FLOWS, PROGRAMS
-from agent.settings import Settings, TableSizes
+from agent.settings import Settings
 from loader.attach import attachments
 from loader.btf import Btf
 from loader.btf_types import Enum
@@ -28,24 +29,6 @@ from loader.spec import ObjectSpec
 
 log = logging.getLogger(__name__)
 
-# Tables whose size an operator sets: the setting to name when the pinned size is another.
-_SETTING_OF = {
-    "interfaces": "max_interfaces",
-    "gateways": "max_gateways",
-    "listeners": "max_listeners",
-    "listener_counts": "max_listeners",
-    "listener_connections": "max_listeners",
-    "policies": "max_policies",
-    "source_ranges": "max_source_ranges",
-    "pools": "max_pools",
-    "backends": "max_backends",
-    "backend_counts": "max_backends",
-    "tcp_flows": "tcp_flows and half_open",
-    "half_open": "half_open",
-    "udp_flows": "udp_flows",
-    "ageing_tcp": "tcp_flows and half_open",
-    "ageing_udp": "udp_flows and half_open",
-}
 _REMEDY = "or else `penstock down` removes what is there, and ends all flows"
 _NARROW = ("flow_state", "flow_flag", "gateway_flag", "backend_id")
 """Enums whose numbers stand in the tables without BTF saying so (bpf/abi.h)."""
@@ -71,13 +54,28 @@ def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
             return _first(specs(1), settings.pin_dir / "v1")
         _require_same_numbers(current, btf)
         differs = _differences(specs(number_of(current)), current)
+        changed = changes(current, settings.tables)
+        if lacks := tuple(lacking(current, changed)):
+            raise PinsOfAnother(f"{'; '.join(lacks)}; {_REMEDY}")
         if not differs:
             return _in_place(specs(number_of(current)), current)
-        log.info("the tables in %s have successors: %s", current, "; ".join(differs))
+        _tell(changed, differs)
         number = number_of(current) + 1
         return _successor(specs(number), current, settings.pin_dir / f"v{number}")
     except Incompatible as error:
         raise PinsOfAnother(_explain(error)) from error
+
+
+def _tell(changed: Sequence[Change], differs: Sequence[Incompatible | str]) -> None:
+    """What an operator should know of why the tables are replaced."""
+    if changed:
+        log.info(
+            "other sizes than the agent before had, by the options of this one: %s; open connections are carried over",
+            ", ".join(map(str, changed)),
+        )
+    if others := [str(x) for x in differs if not isinstance(x, Incompatible) or x.field != "max_entries"]:
+        log.info("another version made the tables: what they hold is carried over into new ones")
+        log.debug("what differs: %s", "; ".join(others))
 
 
 def start_ageing(ageing: Object) -> None:
@@ -107,34 +105,6 @@ def rodata(settings: Settings, local_ifindex: int, btf: Btf) -> Mapping[str, int
     }
 
 
-def max_entries(sizes: TableSizes) -> Mapping[str, int]:
-    """Sizes of the tables in entries: a flow has two, and waits in a queue of ageing once.
-
-    TCP's table has room for every half-open flow besides: room is reserved at the SYN. The queues have more than
-    their tables, since a flow that was removed keeps its place in the queue until its time is up.
-    """
-    families = {
-        "tcp_flows": 2 * (sizes.tcp_flows + sizes.half_open),
-        "half_open": 2 * sizes.half_open,
-        "udp_flows": 2 * sizes.udp_flows,
-        "ageing_tcp": 2 * sizes.tcp_flows + sizes.half_open,
-        "ageing_udp": 2 * sizes.udp_flows + sizes.half_open,
-    }
-    return {
-        "interfaces": sizes.max_interfaces,
-        "gateways": sizes.max_gateways,
-        "listeners": sizes.max_listeners,
-        "listener_counts": sizes.max_listeners,
-        "listener_connections": sizes.max_listeners,
-        "policies": sizes.max_policies,
-        "source_ranges": sizes.max_source_ranges,
-        "pools": sizes.max_pools,
-        "backends": sizes.max_backends,
-        "backend_counts": sizes.max_backends,
-        **{f"{name}{family}": size for name, size in families.items() for family in (4, 6)},
-    }
-
-
 def _clear_leftovers(pin_dir: Path) -> Path | None:
     """The set in force; what is left of others has gone. PinsOfAnother if a set is hooked that knows no others."""
     current = in_force(pin_dir)
@@ -146,14 +116,14 @@ def _clear_leftovers(pin_dir: Path) -> Path | None:
     return current
 
 
-def _differences(specs: Sequence[ObjectSpec], current: Path) -> Sequence[str]:
+def _differences(specs: Sequence[ObjectSpec], current: Path) -> Sequence[Incompatible | str]:
     """Why the set cannot go on as it is: one for each table that does not fit, is not there, or is nobody's."""
     told = {name: x for spec in specs for name, x in Object.compare(spec, current).items()}
     if told.get(IN_FORCE) is not None:
         raise PinsOfAnother(f"{current} is of a version of Penstock that none can follow: run that one; {_REMEDY}")
     there = tables_in(current)
     return [
-        *(str(x).removeprefix("pinned map ") for x in told.values() if x is not None),
+        *(x for x in told.values() if x is not None),
         *(f"{name} is new" for name in sorted(told.keys() - there)),
         *(f"{name} is not used any more" for name in sorted(there - told.keys())),
     ]
@@ -232,11 +202,8 @@ def _both(load_one: Callable[[ObjectSpec], Object], specs: Sequence[ObjectSpec])
 
 
 def _explain(error: Incompatible) -> str:
-    if error.field == "max_entries" and error.map.rstrip("46") in _SETTING_OF:
-        return (
-            f"table {error.map} has max_entries {error.pinned}; this agent wants {error.wanted}: make "
-            f"{_SETTING_OF[error.map.rstrip('46')]} as large as what it holds; {_REMEDY}"
-        )
+    if error.field == "max_entries":  # it came to be too much meanwhile
+        return f"table {error.map} has room for {error.pinned}, and would have {error.wanted}: too few; {_REMEDY}"
     return (
         f"table {error.map} cannot be carried over: {error.field} is {error.pinned}, this agent wants {error.wanted}: "
         f"run the version of Penstock that made it; {_REMEDY}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.dataplane.errors import PinsOfAnother
-from agent.dataplane.objects import load, max_entries, start_ageing
+from agent.dataplane.objects import load, start_ageing
+from agent.dataplane.sizes import max_entries
 from agent.dataplane.tables import PROGRAMS, Tables
 from agent.settings import Delivery, Settings, TableSizes
 from loader.maps import Map, possible_cpus
@@ -144,16 +147,66 @@ def test_flows_are_counted_as_they_are_carried_over(settings: Settings, sizes: d
         assert {k: v["open"] for k, v in tables.listener_connections.items() if v["open"]} == {2: 2}
 
 
-def test_a_table_that_is_too_small_is_named_with_both_figures_and_its_setting(settings: Settings) -> None:
-    load_and_close(larger(settings, udp_flows=4096))
-    fill(settings, 3000, seen=now())
-    before = held(settings)
+def listen(settings: Settings, pools: int) -> None:
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        for number in range(pools):
+            tables.pools.set(number, {"slots": [1] * len(tables.pools.get(0)["slots"])})
+
+
+def connect(settings: Settings, flows: int) -> None:
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        tables.flow_usage.set(0, {**tables.flow_usage.get(0), "tcp6": flows})
+
+
+@pytest.mark.parametrize(
+    ("before", "use", "after", "says"),
+    [
+        (
+            {"udp_flows": 4096},
+            lambda x: fill(x, 3000, seen=now()),
+            {"udp_flows": 1024},
+            "--udp-flows 1,024 is too small: 1,500 UDP flows of a family are live; say --udp-flows 1,500 or more "
+            "(it is 4,096 now)",
+        ),
+        (
+            {"tcp_flows": 4096, "half_open": 4096},
+            lambda x: connect(x, 1025),
+            {"tcp_flows": 1024, "half_open": 4096},
+            "--tcp-flows 1,024 is too small: 1,025 established TCP flows of a family are live",
+        ),
+        (
+            {"max_pools": 8},
+            lambda x: listen(x, 5),
+            {"max_pools": 4},
+            "--max-pools 4 is too small: 5 pools (by their highest number) are live",
+        ),
+    ],
+    ids=["UDP flows", "TCP flows", "pools"],
+)
+def test_a_size_that_is_too_small_for_what_is_live_is_refused(
+    settings: Settings,
+    before: dict[str, int],
+    use: Callable[[Settings], None],
+    after: dict[str, int],
+    says: str,
+) -> None:
+    load_and_close(larger(settings, **before))
+    use(larger(settings, **before))
+    there = held(settings)
     with pytest.raises(PinsOfAnother) as caught:
-        load(settings, 1)
-    for words in ("table udp_flows4", "8192 and holds 3000 entries", "wants 2048", "make udp_flows", "penstock down"):
-        assert words in str(caught.value)
-    assert held(settings) == before
+        load(larger(settings, **after), 1)
+    assert says in str(caught.value)
+    assert "penstock down" in str(caught.value)
+    assert held(settings) == there
     assert folders_of(settings) == ["v1"]
+
+
+def test_another_size_is_told_in_one_line(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    load_and_close(settings)
+    load_and_close(larger(settings, udp_flows=2048, max_pools=9))
+    (line,) = (x.getMessage() for x in caplog.records)
+    assert "--udp-flows 1,024 -> 2,048, --max-pools 8 -> 9; open connections are carried over" in line
 
 
 def test_what_somebody_left_who_died_is_removed(settings: Settings) -> None:
