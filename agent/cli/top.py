@@ -18,14 +18,13 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from agent.cli import ranking
 from agent.cli.last_report import last_report
 from agent.cli.options import places
 from agent.cli.problems import as_cli_errors
-from agent.cli.screen import console
+from agent.cli.screen import console, show
 from agent.dataplane.view import View
 from agent.top import By, Question, Reading, Sort, Top, is_named, read
 
@@ -96,7 +95,8 @@ def top(
         _must_be_there(listener, run_dir)
         shown = _readings(view, run_dir, question, interval)
         if not once:
-            _watch(shown, question)
+            screen = console()
+            show((_draw(x, question, screen) for x in shown), screen)
             return
         next(shown)
         found = next(shown)
@@ -127,16 +127,6 @@ def _readings(view: View, run_dir: Path, question: Question, interval: float) ->
         before, at = reading, middle
         yield _Shown(reading.top(seconds), seconds, took)
         time.sleep(interval)
-
-
-def _watch(readings: Iterator[_Shown], question: Question) -> None:
-    screen = console()
-    try:
-        with Live(_draw(next(readings), question, screen), console=screen, auto_refresh=False) as live:
-            for shown in readings:
-                live.update(_draw(shown, question, screen), refresh=True)
-    except KeyboardInterrupt:
-        return
 
 
 def _draw(shown: _Shown, question: Question, screen: Console) -> RenderableType:

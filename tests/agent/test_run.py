@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.node import Node
+from tests.agent.node import PENSTOCK, Node
 from tests.agent.objects import GATEWAY, endpoint_slice, route, service
 
 WEB = (GATEWAY, route(a=3, b=1), service("a"), service("b"))
@@ -359,6 +360,26 @@ def test_metrics_and_health(served: Node) -> None:
     assert "\npenstock_ready 1.0\n" in metrics
     assert 'penstock_table_fill_ratio{table="tcp_flows4"} 0.0' in metrics
     assert 'backend="default/a:80",endpoint="10.232.0.1:8080"' in metrics
+
+
+@pytest.mark.parametrize(("words", "lines"), [("status --watch -o json", 3), ("status --watch", 100), ("top", 10)])
+def test_a_watch_in_a_pipe_writes_as_it_sees(served: Node, words: str, lines: int) -> None:
+    command, *rest = words.split()
+    # It goes on for ever, unless somebody has read enough of it.
+    pipe = (
+        f"{PENSTOCK} {command} --pin-dir /run/bpf/penstock --interval 0.1 {' '.join(rest)} | head -n {lines} >/dev/null"
+    )
+    served.command("sh", "-c", pipe)
+
+
+def test_a_watch_in_json_is_a_document_a_line(served: Node) -> None:
+    watch = f"{PENSTOCK} status --pin-dir /run/bpf/penstock --watch -o json --interval 0.1 | head -n 2"
+    first, second = map(json.loads, served.command("sh", "-c", watch).stdout.splitlines())
+    assert first.keys() == second.keys() == json.loads(served.penstock("status", "-o", "json").stdout).keys()
+    rates = [
+        {y["connection_rate"] for x in said["traffic"]["listeners"] for y in x["backends"]} for said in (first, second)
+    ]
+    assert rates == [{None}, {0.0}]
 
 
 def test_tables_for_people(served: Node) -> None:
