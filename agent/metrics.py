@@ -74,7 +74,7 @@ def agent_metrics(report: Report, now: float) -> Iterator[Metric]:
         ("penstock_apply_failed", "1 when the last attempt to bring the kernel to the state failed", applied.error),
         ("penstock_source_synced", "1 when the source was read in full", report.source.synced),
         ("penstock_source_errors", "things in the source that cannot be read", len(report.source.errors)),
-        ("penstock_refused", "addresses, ports and endpoints that must not be served", len(report.refused)),
+        ("penstock_unserved", "listeners, addresses, ports and endpoints that are not served", len(report.unserved)),
         ("penstock_start_time_seconds", "when the agent started, since the epoch", report.started_at),
     ):
         yield GaugeMetricFamily(name, text, value=float(bool(value) if isinstance(value, str) else value))

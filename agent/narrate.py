@@ -29,8 +29,8 @@ def news(before: Report, after: Report) -> Iterator[News]:
     for note in after.source.notes:
         if note not in before.source.notes:
             yield News(logging.INFO, str(note))
-    for text in after.refused:
-        if text not in before.refused:
+    for text in after.unserved:
+        if text not in before.unserved:
             yield News(logging.WARNING, text)
     for text in after.notes:
         if text not in before.notes:

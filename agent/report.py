@@ -17,7 +17,7 @@ from agent.atomic import write_atomically
 from agent.run_dir import REPORT
 from agent.sources.base import SourceError
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class AppliedReport:
 class Report:
     """All of it.
 
-    `refused` are addresses, ports and endpoints that this node must not serve, with reasons; `uplinks` the interfaces
-    that carry our hooks; `notes` what this node takes away from the gateway.
+    `unserved` are listeners, addresses, ports and endpoints that this node cannot or must not serve, with reasons;
+    `uplinks` the interfaces that carry our hooks; `notes` what this node takes away from the gateway.
     """
 
     node: str
@@ -143,7 +143,7 @@ class Report:
     features: dict[str, str] = field(default_factory=dict)
     objects: tuple[ObjectStatus, ...] = ()
     listeners: tuple[ListenerReport, ...] = ()
-    refused: tuple[str, ...] = ()
+    unserved: tuple[str, ...] = ()
     uplinks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     version: int = VERSION

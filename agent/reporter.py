@@ -82,7 +82,7 @@ class Reporter:
             listeners=self._listeners(outcome),
             uplinks=outcome.wiring.uplinks,
             notes=outcome.wiring.notes,
-            refused=_refused(outcome),
+            unserved=_unserved(outcome),
         )
         for level, text in news(before, self.current):
             log.log(level, "%s", text)
@@ -151,7 +151,7 @@ def _same_statuses(before: Outcome, now: Outcome) -> bool:
     return before.wanted.statuses is now.wanted.statuses and left_out and _lack(before.wiring) == _lack(now.wiring)
 
 
-def _refused(outcome: Outcome) -> tuple[str, ...]:
+def _unserved(outcome: Outcome) -> tuple[str, ...]:
     left_out = describe.left_out(outcome.image) if outcome.image is not None else {}
     return (
         *(f"listener {gateway} {name}: {why}" for (gateway, name), why in sorted(left_out.items())),

@@ -36,7 +36,7 @@ class RefusedEndpoint:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.pool}: endpoint {self.address} port {self.port} is refused: {self.reason}"
+        return f"{self.pool}: endpoint {self.address} port {self.port} is not served: {self.reason}"
 
 
 def endpoints(

@@ -85,7 +85,7 @@ def _lacks(features: dict[str, str]) -> str:
 def _trouble(report: Report) -> list[Text]:
     lines = [Text(f"error: {report.applied.error}", style="red")] if report.applied.error else []
     lines += [Text(f"error: {x}", style="red") for x in report.source.errors]
-    lines += [Text(f"refused: {x}", style="yellow") for x in report.refused]
+    lines += [Text(f"unserved: {x}", style="yellow") for x in report.unserved]
     lines += [Text(f"warning: {x}", style="yellow") for status in report.objects for x in findings(status)]
     return lines + [Text(f"note: {x}") for x in report.notes]
 

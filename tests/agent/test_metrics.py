@@ -87,7 +87,7 @@ def samples(found: Iterable[Metric]) -> dict[tuple[str, tuple[str, ...]], float]
             1,
         ),
         ({"source": SourceReport("x", False, 0.0)}, "penstock_source_synced", 0),
-        ({"refused": ("a", "b")}, "penstock_refused", 2),
+        ({"unserved": ("a", "b")}, "penstock_unserved", 2),
     ],
 )
 def test_the_agent_itself(changes: dict[str, object], name: str, value: float) -> None:

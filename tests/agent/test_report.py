@@ -57,7 +57,7 @@ FULL = Report(
             ),
         ),
     ),
-    refused=("one",),
+    unserved=("one",),
 )
 WRITTEN = b"".join(FULL.pieces())
 

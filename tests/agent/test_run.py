@@ -148,13 +148,13 @@ def test_a_port_that_the_node_lets_go_of_is_served_without_an_error(machine: Nod
     with machine.socket_at(80):
         agent = machine.start()
         status = machine.until(lambda x: x["ready"])
-        assert status["refused"] == [
+        assert status["unserved"] == [
             "listener 10.231.0.1 port 80/TCP: a socket on the node has this port at the node's own address"
         ]
         assert conditions(status, "Gateway")["Programmed"] != "True"
     # Any news of the source has the node looked at again; without any it is done now and then.
     machine.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
-    status = machine.until(lambda x: x["refused"] == [] and x["ready"])
+    status = machine.until(lambda x: x["unserved"] == [] and x["ready"])
     assert conditions(status, "Gateway")["Programmed"] == "True"
     assert "ERROR" not in agent.said()
 
@@ -289,7 +289,7 @@ def test_a_listener_without_room_is_refused_by_itself(machine: Node) -> None:
     said = programmed(status)
     assert {name: x for name, (x, _) in said.items()} == {"": "False", "l79": "True", "l80": "True", "l81": "False"}
     assert "table listeners has no room" in said["l81"][1]
-    assert any("default/edge l81: table listeners" in x for x in status["refused"])
+    assert any("default/edge l81: table listeners" in x for x in status["unserved"])
     (kept,) = (x for x in status["listeners"] if x["port"] == 80)
     assert kept["id"] == before["listeners"][0]["id"]
     assert "10.232.0.9" in {y["address"] for x in kept["backends"] for y in x["endpoints"]}

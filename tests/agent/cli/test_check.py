@@ -53,7 +53,7 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web
                 endpoint_slice("a", "10.0.0.1", "127.0.0.1"),
                 endpoint_slice("a", "fd00::1"),
             ),
-            ["warning: default/a:80/TCP: endpoint 127.0.0.1 port 8080 is refused: "],
+            ["warning: default/a:80/TCP: endpoint 127.0.0.1 port 8080 is not served: "],
         ),
         (
             (

@@ -159,7 +159,7 @@ REJECTED = ObjectStatus(
             7,
             "error: a.yaml:3: bad",
         ),
-        ({"refused": ("port taken",)}, 7, "refused: port taken"),
+        ({"unserved": ("port taken",)}, 7, "unserved: port taken"),
         ({"notes": ("rp_filter",)}, 7, "note: rp_filter"),
         (
             {"objects": (REJECTED,)},
