@@ -6,6 +6,7 @@
 #   make check        lint, types, layers
 #   make bench        how fast it is, next to its peers
 #   make bpf          the BPF objects only
+#   make wheel        what is shipped, in build/wheel
 #   make clean        what was built, and what a run that died left behind
 #
 # Debian's Python on purpose: bcc, for tracing, is a Debian package, and the environment sees the system's packages.
@@ -25,7 +26,7 @@ BPF_OBJECTS := $(patsubst %.bpf.c,build/%.bpf.o,$(notdir $(BPF_SOURCES)))
 PYTEST_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help deps venv bpf check test demo clean
+.PHONY: help deps venv bpf wheel check test demo clean
 
 help:
 	@sed -n '1,/^$$/s/^# \?//p' Makefile
@@ -47,6 +48,13 @@ vpath %.bpf.c bpf lab
 build/%.bpf.o: %.bpf.c $(BPF_HEADERS) Makefile
 	@mkdir -p build
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+# setuptools would ship what an older tree had in build/lib.
+wheel: venv bpf
+	@rm -rf build/lib build/bdist.* build/wheel
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@rm -rf build/lib build/bdist.*
+	@ls build/wheel/*.whl
 
 check: venv
 	@$(BIN)/ruff check .

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from agent.installed import OBJECTS
+
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AUTO = "auto"
@@ -132,7 +134,7 @@ class Settings:
     reply_rate_limit: int = 1_000
     pin_dir: Path = Path("/sys/fs/bpf/penstock")
     run_dir: Path = Path("/run/penstock")
-    object_dir: Path = Path(__file__).resolve().parent.parent / "build"
+    object_dir: Path = OBJECTS
     metrics_address: str = "127.0.0.1:9464"
 
     def __post_init__(self) -> None:

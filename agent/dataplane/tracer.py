@@ -34,6 +34,7 @@ from agent.dataplane import records
 from agent.dataplane.errors import KernelRefused, NodeUnfit, NotInstalled, SlotTaken, translated
 from agent.dataplane.tables import Tables
 from agent.dataplane.trace_filter import TraceFilter, expression
+from agent.installed import SOURCES
 from agent.packet import ICMP, ICMPV6, TCP, UDP, Tuple
 from agent.running import holder
 from loader.attach import attachments
@@ -43,7 +44,6 @@ from loader.maps import Map
 from loader.program import Program
 from loader.running import program_array
 
-_SOURCES: Final = Path(__file__).resolve().parents[2] / "bpf"
 _ARRAY: Final = "tracers"
 _LOOK: Final = 0.1
 """Seconds after which the arrays are looked at again."""
@@ -265,14 +265,14 @@ def _bcc() -> Any:
 
 
 def _compiled(make: Any, tables: Tables, wanted: TraceFilter, rate: int) -> Any:
-    os.environ["BCC_KERNEL_SOURCE"] = str(_SOURCES / "bcc")
+    os.environ["BCC_KERNEL_SOURCE"] = str(SOURCES / "bcc")
     flags = [
-        f"-I{_SOURCES}",
+        f"-I{SOURCES}",
         f'-DPACKETS="{tables.pins / "packet_scratch"}"',
         f"-DRATE={rate}",
         f"-DWANTED=({expression(wanted, tables.names('verdict'), tables.names('hook'))})",
     ]
     try:
-        return make(src_file=os.fsencode(_SOURCES / "bcc" / "tracer.c"), cflags=flags)
+        return make(src_file=os.fsencode(SOURCES / "bcc" / "tracer.c"), cflags=flags)
     except Exception as error:  # bcc's own, of no type
         raise KernelRefused(f"bcc cannot compile the tracer: {error}; what it says of it is above") from error
