@@ -15,7 +15,7 @@ import click
 from agent.cli.exits import Exit
 from agent.cli.findings import findings
 from agent.pipeline import Wanted, wanted
-from agent.sources.folder_state import FolderState
+from agent.sources.folder_state import SUFFIXES, FolderState
 from agent.status import with_times
 from routes.gateways import CONTROLLER
 from routes.objects import Gateway, GatewayClass, L4Route, Object, ObjectKey
@@ -41,13 +41,12 @@ def check(folder: Path, strict: bool) -> None:
         *_loose_ends(objects),
         *_status_warnings(result),
         *_backend_warnings(result),
+        *_folders(folder),
     ]
     for error in update.errors:
         click.echo(f"error: {error}", err=True)
     for name in sorted({x.origin for x in update.errors}):
         click.echo(f"note: {name}: left out as a whole because of its errors", err=True)
-    for path in sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith(".")):
-        click.echo(f"note: {path}: a folder in the folder is not read", err=True)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     for note in ignored:
@@ -58,6 +57,14 @@ def check(folder: Path, strict: bool) -> None:
     )
     if update.errors or (strict and warnings):
         raise click.exceptions.Exit(Exit.FINDINGS)
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """Those in the folder that have manifests, which nobody reads; hidden ones are a ConfigMap's own."""
+    for path in sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith(".")):
+        count = sum(1 for x in path.rglob("*") if x.suffix in SUFFIXES)
+        if count:
+            yield f"{path}: folders in the folder are not read, and this one has {count} manifest files"
 
 
 def _loose_ends(objects: Mapping[ObjectKey, Object]) -> Iterator[str]:

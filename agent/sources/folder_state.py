@@ -6,7 +6,8 @@ Rules:
   - `*.yaml`, `*.yml`, `*.json` directly in the folder, links followed; hidden names are skipped (editors' and
     ConfigMap mounts' own).
   - A file that cannot be taken whole keeps its last good state, in memory and (when `keep` is given) over a restart.
-  - A file with nothing in it, not even a comment, is one that is being written: to remove objects, remove the file.
+  - A file with nothing in it, not even a comment, is one that is being written: to remove objects, remove the file. So
+    is one of YAML that ends within a line and did not before: what is left of a file that was cut may well be valid.
   - A file that is gone counts as gone only when it is still gone a moment later: some editors remove, then create.
   - An object in two files stays with the file that had it first (at start: the first by name); the other is an error.
   - The order of files means nothing else.
@@ -40,6 +41,7 @@ class _File:
     good: dict[ObjectKey, Located] = field(default_factory=dict)
     errors: tuple[SourceError, ...] = ()
     notes: tuple[SourceError, ...] = ()
+    had_end: bool | None = None  # whether its last good text ended with its last line; None: there was none yet
     writing_since: float | None = None
     gone_since: float | None = None
 
@@ -108,12 +110,23 @@ class FolderState:
         known.notes = parsed.notes
         if parsed.errors:
             self._fail(name, known, *parsed.errors)
-        elif not text.strip() and (known.good or self._remembered(name).objects):
+        elif not text.replace("---", "").strip() and (known.good or self._remembered(name).objects):
             self._fail(name, known, self._error(name, "is empty; to remove its objects, remove the file"))
+        elif self._is_cut(name, known, text):
+            what = "ends within a line, and did not before: is it cut? If it is whole, end it with a newline"
+            self._fail(name, known, self._error(name, what))
         else:
-            known.good, known.errors = parsed.objects, ()
+            known.good, known.errors, known.had_end = parsed.objects, (), _ends_with_a_line(text)
             if self._keep is not None:
                 self._keep.save(name, text)
+
+    def _is_cut(self, name: str, known: _File, text: str) -> bool:
+        if _ends_with_a_line(text) or name.endswith(".json"):  # JSON that is cut is none
+            return False
+        if known.had_end is None:
+            kept = self._keep.load(name) if self._keep is not None else None
+            return kept is not None and _ends_with_a_line(kept)
+        return known.had_end
 
     def _fail(self, name: str, known: _File, *errors: SourceError) -> None:
         known.errors = errors
@@ -166,6 +179,10 @@ class FolderState:
         line = self._files[owner].good[key].line
         message = f"is also in {self.folder / owner}:{line}, and that one counts"
         return SourceError(str(self.folder / name), self._files[name].good[key].line, f"{key.kind} {key}", "", message)
+
+
+def _ends_with_a_line(text: str) -> bool:
+    return text.endswith("\n")
 
 
 def _same(old: Object | None, new: Object) -> bool:

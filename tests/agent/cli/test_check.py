@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,18 @@ def test_errors_name_file_line_object_and_field(tmp_path: Path) -> None:
     assert lines[-1].startswith(f"note: {tmp_path}/c.yaml:1: Deployment")
     assert result.exit_code == 1
     assert result.stdout == "0 objects, 0 listeners, errors: 2, warnings: 1\n"
+
+
+def test_a_folder_in_the_folder_that_has_manifests_is_warned_of(tmp_path: Path) -> None:
+    shutil.copytree(QUICKSTART, tmp_path, dirs_exist_ok=True)
+    for name in ("prod/more/web.yaml", "docs/readme.txt", "..2026_11_26/web.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    result = check(tmp_path, "--strict")
+    assert result.stderr.splitlines() == [
+        f"warning: {tmp_path}/prod: folders in the folder are not read, and this one has 1 manifest files"
+    ]
+    assert result.exit_code == 1
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_command_line(tmp_path: Path) -> None:

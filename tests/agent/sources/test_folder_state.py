@@ -147,10 +147,44 @@ def test_a_file_bad_from_the_start_hides_no_other(folder: Folder) -> None:
     assert (folder.running, len(folder.errors)) == ({"other": 80}, 1)
 
 
-def test_a_file_that_is_emptied_is_being_written(folder: Folder) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_file_that_is_cut_within_a_line_changes_nothing(tmp_path: Path, restarted: bool) -> None:
+    """Wherever it is cut; some of what is left is valid: port 808 instead of 8080, no second object."""
+    path = tmp_path / "manifests"
+    path.mkdir()
+    whole = service("one") + service("two", 8080)
+    folder = Folder(path, tmp_path / "keep")
+    folder.write("a.yaml", whole)
+    folder.look()
+    for cut in (whole[:x] for x in range(1, len(whole)) if whole[x - 1] != "\n"):
+        if restarted:
+            folder = Folder(path, tmp_path / "keep")
+        folder.write("a.yaml", cut)
+        folder.look()
+        assert (folder.running, len(folder.errors)) == ({"one": 80, "two": 8080}, 1), cut
+
+
+def test_a_file_whose_last_line_never_had_an_end_is_whole(folder: Folder) -> None:
+    folder.write("a.yaml", service("one").rstrip())
+    folder.look()
+    folder.write("a.yaml", service("one", 81).rstrip())
+    folder.look()
+    assert (folder.errors, folder.running) == ([], {"one": 81})
+    folder.write("a.yaml", service("one", 82))
+    folder.look()
+    folder.write("a.yaml", service("one", 8).rstrip())
+    folder.look()
+    assert folder.running == {"one": 82}
+    assert folder.errors == [
+        "a.yaml: ends within a line, and did not before: is it cut? If it is whole, end it with a newline"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "---\n", "---\n---\n"])
+def test_a_file_that_is_emptied_is_being_written(folder: Folder, text: str) -> None:
     folder.write("a.yaml", service("one"))
     folder.look()
-    folder.write("a.yaml", "")
+    folder.write("a.yaml", text)
     folder.look()
     assert folder.errors == ["a.yaml: is empty; to remove its objects, remove the file"]
     folder.write("a.yaml", "# nothing here on purpose\n")
