@@ -21,6 +21,9 @@ RESET = "reset"
 REFUSED = "refused"
 SILENCE = "silence"
 
+END, ABORT = b"end\n", b"abort\n"
+"""Lines that have the witness end a connection before its client does: in order, or by a reset."""
+
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}
 _ports = itertools.cycle(range(20_000, 60_000))
 

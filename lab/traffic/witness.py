@@ -1,10 +1,11 @@
 """The server that tells what it sees. `python -m lab.traffic.witness NAME PORT` in a backend's namespace.
 
 Decides: what each port does. TCP PORT: every line is answered with one JSON line {"backend", "peer", "port"}: the
-name given, and the client's address and port as seen here. UDP PORT: every datagram is answered with such a line and
+name given, and the client's address and port as seen here; but after the line `end` it closes the connection, and after
+`abort` it resets it. UDP PORT: every datagram is answered with such a line and
 the datagram's own octets after it. TCP PORT+1: a checked stream (lab.traffic.stream) both ways at once, as fast as the
 client says in its first eight octets; a JSON line on standard output tells how each one ended.
-Rules: the client ends first; both address families on one socket.
+Rules: the client ends first, unless it asks for something else; both address families on one socket.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import random
 import socket
 import socketserver
@@ -21,6 +23,7 @@ import threading
 from ipaddress import IPv6Address
 
 from lab.traffic import stream
+from lab.traffic.ask import ABORT, END, abort_on_close
 
 RATE = struct.Struct("!Q")
 
@@ -50,7 +53,13 @@ class _Ask(socketserver.StreamRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        for _ in self.rfile:
+        for line in self.rfile:
+            if line == END:
+                return
+            if line == ABORT:
+                abort_on_close(self.connection)
+                os.close(self.connection.detach())  # socketserver would say FIN first
+                return
             self.wfile.write(_who(self.server.name, self.client_address))
 
 
