@@ -2,6 +2,7 @@
 #
 #   make demo         real servers, real clients, split by weight in the kernel; Ctrl-C ends it (ONCE=1: checks and ends)
 #   make test         all tests, as root
+#   make soak         two hours of mixed traffic in fast-forward, and nothing is left of it (make test: seconds of it)
 #   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12)
 #   make check        lint, types, layers
 #   make bench        how fast it is, next to its peers
@@ -26,7 +27,7 @@ BPF_OBJECTS := $(patsubst %.bpf.c,build/%.bpf.o,$(notdir $(BPF_SOURCES)))
 PYTEST_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help deps venv bpf wheel check test demo clean
+.PHONY: help deps venv bpf wheel check test soak demo clean
 
 help:
 	@sed -n '1,/^$$/s/^# \?//p' Makefile
@@ -65,6 +66,10 @@ check: venv
 test: venv bpf
 	@sh tools/bpffs.sh
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: venv bpf
+	@sh tools/bpffs.sh
+	@SOAK_SECONDS=120 $(BIN)/python -m pytest tests/net/test_soak.py $(PYTEST_ARGS)
 
 demo: venv bpf
 	@sh tools/bpffs.sh

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import REFUSED, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from loader.maps import Map
+from tests.net.tables import Tables
 from tests.net.world import PODS
 
 ROOM = 1 << 19
@@ -47,41 +46,6 @@ OPTIONS = {
     "--limit-reset": 1,
     "--limit-half-open": 5,
 }
-
-
-class Tables:
-    """The gateway's pinned tables, looked at without any agent."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        (self.pins,) = gateway.pins.glob("v*")
-
-    def usage(self) -> dict[str, Any]:
-        with Map.open_pinned(self.pins / "flow_usage") as table:
-            found: dict[str, Any] = table.get(0)
-        return found
-
-    def live(self) -> dict[int, int]:
-        """Established connections, by family."""
-        usage = self.usage()
-        return {family: usage[f"tcp{family}"] for family in FAMILIES}
-
-    def left(self) -> dict[str, int]:
-        """What stands in tables that time alone must empty."""
-        found = {}
-        for name in ("tcp_flows", "udp_flows"):
-            for family in FAMILIES:
-                with Map.open_pinned(self.pins / f"{name}{family}") as table:
-                    found[f"{name}{family}"] = sum(1 for _ in table.raw_items())
-        return {name: n for name, n in found.items() if n}
-
-    def waiting(self) -> list[str]:
-        """Turnstiles of ageing that somebody stands in; takes one out of each."""
-        waiting = []
-        for name in ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6"):
-            with Map.open_pinned(self.pins / name) as table:
-                if table.pop() is not None:
-                    waiting.append(name)
-        return waiting
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""A gateway's pinned tables, for tests that ask what is left in them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from lab.gateway import Gateway
+from lab.topology import FAMILIES, Address
+from loader.maps import Map
+
+FLOW_REPLY = 1  # enum flow_flag
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A datagram by sender and number, and the table that it is in."""
+
+    table: str
+    sender: Address
+    number: int
+
+
+class Tables:
+    """The gateway's pinned tables, looked at without any agent."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        (self.pins,) = gateway.pins.glob("v*")
+
+    def usage(self) -> dict[str, Any]:
+        with Map.open_pinned(self.pins / "flow_usage") as table:
+            found: dict[str, Any] = table.get(0)
+        return found
+
+    def live(self) -> dict[int, int]:
+        """Established connections, by family."""
+        usage = self.usage()
+        return {family: usage[f"tcp{family}"] for family in FAMILIES}
+
+    def left(self) -> dict[str, int]:
+        """What stands in tables that time alone must empty."""
+        found = {}
+        for name in ("tcp_flows", "udp_flows"):
+            for family in FAMILIES:
+                with Map.open_pinned(self.pins / f"{name}{family}") as table:
+                    found[f"{name}{family}"] = sum(1 for _ in table.raw_items())
+        return {name: n for name, n in found.items() if n}
+
+    def waiting(self) -> list[str]:
+        """Turnstiles of ageing that somebody stands in; takes one out of each."""
+        waiting = []
+        for name in ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6"):
+            with Map.open_pinned(self.pins / name) as table:
+                if table.pop() is not None:
+                    waiting.append(name)
+        return waiting
+
+    def open_connections(self) -> int:
+        """Of all listeners whose policy counts them; none may have fewer than none."""
+        with Map.open_pinned(self.pins / "listener_connections") as table:
+            counts = [value["open"] for _, value in table.items()]
+        assert min(counts) >= 0
+        return sum(counts)
+
+    def handshakes(self) -> list[tuple[Address, int]]:
+        """Client and seconds since the last packet of each entry; these tables forget by use, not by time."""
+        now, found = int(time.monotonic()), []
+        for family in FAMILIES:
+            with Map.open_pinned(self.pins / f"half_open{family}") as table:
+                for key, half in table.items():
+                    client = half["to_daddr"]["octets"] if half["flags"] & FLOW_REPLY else key["saddr"]
+                    found.append((address(client, family), now - half["seen"]))
+        return found
+
+    def partial(self) -> list[Partial]:
+        """Datagrams that are known in part, or of which a piece waits for the first; forgotten by use too."""
+        found = []
+        with Map.open_pinned(self.pins / "datagrams") as table:
+            found += [_partial("datagrams", key) for key, _ in table.items()]
+        with Map.open_pinned(self.pins / "held_fragments") as table:
+            found += [_partial("held_fragments", key["datagram"]) for key, _ in table.items()]
+        return found
+
+
+def _partial(name: str, key: dict[str, Any]) -> Partial:
+    octets = key["saddr"]["octets"]
+    family = 6 if any(octets[4:]) else 4
+    number = socket.ntohs(key["id"]) if family == 4 else socket.ntohl(key["id"])
+    return Partial(name, address(octets, family), number)
+
+
+def address(octets: bytes, family: int) -> Address:
+    """Of sixteen octets, of which IPv4's are the first four."""
+    return ip_address(octets[: 4 if family == 4 else 16])
