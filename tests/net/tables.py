@@ -49,6 +49,24 @@ class Tables:
                     found[f"{name}{family}"] = sum(1 for _ in table.raw_items())
         return {name: n for name, n in found.items() if n}
 
+    def unpaired(self) -> list[str]:
+        """Halves of flows of which the other half is not there, and counts that differ from what there is."""
+        found, live, counted = [], self.usage(), 0
+        for name in ("tcp_flows", "udp_flows"):
+            for family in FAMILIES:
+                with Map.open_pinned(self.pins / f"{name}{family}") as table:
+                    flows = {_tuple(key, family): half for key, half in table.items()}
+                for own, half in flows.items():
+                    twin = flows.get(_twin(half, family))
+                    if twin is None or twin["generation"] != half["generation"]:
+                        found.append(f"{name}{family}: {own}")
+                counted += sum(1 for half in flows.values() if name == "tcp_flows" and half["counted_at"])
+                if name == "tcp_flows" and 2 * live[f"tcp{family}"] != len(flows):
+                    found.append(f"{name}{family}: {len(flows)} halves, {live[f'tcp{family}']} counted")
+        if counted != self.open_connections():
+            found.append(f"{counted} flows are their listener's, {self.open_connections()} are counted")
+        return found
+
     def waiting(self) -> list[str]:
         """Turnstiles of ageing that somebody stands in; takes one out of each."""
         waiting = []
@@ -90,6 +108,16 @@ def _partial(name: str, key: dict[str, Any]) -> Partial:
     family = 6 if any(octets[4:]) else 4
     number = socket.ntohs(key["id"]) if family == 4 else socket.ntohl(key["id"])
     return Partial(name, address(octets, family), number)
+
+
+def _tuple(key: dict[str, Any], family: int) -> tuple[Address, int, Address, int]:
+    return address(key["saddr"], family), key["sport"], address(key["daddr"], family), key["dport"]
+
+
+def _twin(half: dict[str, Any], family: int) -> tuple[Address, int, Address, int]:
+    """Of the other half: the reverse of what this one is rewritten to."""
+    source, destination = (address(half[x]["octets"], family) for x in ("to_daddr", "to_saddr"))
+    return source, half["to_dport"], destination, half["to_sport"]
 
 
 def address(octets: bytes, family: int) -> Address:
