@@ -200,12 +200,16 @@ class Lab:
         )
 
     def _without_offloads(self) -> None:
-        settings = [word for name in OFFLOADS for word in (name, "off")]
-        self.client.run("ethtool", "-K", "eth0", *settings)
-        self.node.run("ethtool", "-K", UPLINK, *settings)
+        without_offloads(self.client, "eth0")
+        without_offloads(self.node, UPLINK)
         for backend, namespace in self.backends.items():
-            namespace.run("ethtool", "-K", "eth0", *settings)
-            self.node.run("ethtool", "-K", self.host_end(backend), *settings)
+            without_offloads(namespace, "eth0")
+            without_offloads(self.node, self.host_end(backend))
+
+
+def without_offloads(namespace: Namespace, interface: str) -> None:
+    """From now on every packet of the interface is whole, as on a plain wire."""
+    namespace.run("ethtool", "-K", interface, *(word for name in OFFLOADS for word in (name, "off")))
 
 
 @contextlib.contextmanager

@@ -1,20 +1,25 @@
-"""Backends on other nodes: behind a second uplink, with and without the operator's word that replies pass this node."""
+"""Backends on other nodes: behind a second uplink, with and without the operator's word that replies pass this node;
+and, where there is no such word, with and without offloads on any interface on the way.
+"""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
 from lab.gateway import Gateway
-from lab.manifests import Listener, Pod, World, write
+from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.process import Argument, run
 from lab.servers.witness import PORT, STREAM_PORT, witness_in
-from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses
+from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses, without_offloads
 from lab.traffic.ask import ask, associate, connect, outcomes
+from lab.traffic.burst import receive, send_joined, takes_joined
 from lab.traffic.transfer import Transfer
 
 REMOTE = 50  # its backend number
@@ -22,11 +27,13 @@ UPLINK = "uplink1"
 HERE = {4: ip_address("10.203.0.1"), 6: ip_address("fd00:203::1")}  # the node's address on it
 SECOND = {4: ip_address("10.203.0.3"), 6: ip_address("fd00:203::3")}  # the node's too
 PORTS = range(10_000, 30_000)
+OWN = 7040  # UDP: to a port of the machine that the tests themselves take
 
 WORLD = World(
     listeners=(
         *(Listener(protocol, PORT, {"remote": 1}) for protocol in ("TCP", "UDP")),
         Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
+        Listener("UDP", OWN, {"remote": 1}, target=CLOSED_PORT),
     ),
     services={"remote": (Pod(REMOTE),)},
 )
@@ -61,21 +68,42 @@ def attached(lab: Lab, stack: ExitStack) -> Namespace:
         f"route add default via {HERE[6]} dev eth0",
     )
     lab.node.ip(f"route add {addresses[4]} dev {UPLINK} scope link", f"route add {addresses[6]} dev {UPLINK}")
+    if not lab.shape.offloads:
+        without_offloads(lab.node, UPLINK)
+        without_offloads(remote, "eth0")
     return remote
 
 
-@pytest.fixture(scope="module", params=[(x, y) for x in ("stack", "redirect") for y in OPTIONS], ids="-".join)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`way`: of OPTIONS."""
+
+    delivery: str
+    way: str
+    offloads: bool = True
+
+    def __str__(self) -> str:
+        return "-".join((self.delivery, self.way, *(() if self.offloads else ("no offloads",))))
+
+
+SETTINGS = [
+    *(Setting(delivery, way) for delivery in ("stack", "redirect") for way in OPTIONS),
+    *(Setting(delivery, "snat", offloads=False) for delivery in ("stack", "redirect")),
+]
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=str)
 def remote_gateway(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, str]]:
     """A gateway whose only backend is on another machine, and how it reaches it."""
-    delivery, way = request.param
+    setting: Setting = request.param
     with ExitStack() as stack:
-        lab = stack.enter_context(Lab("net", Shape({"c": 13})))
+        lab = stack.enter_context(Lab("ntremote", Shape({"c": 13}, offloads=setting.offloads)))
         remote = attached(lab, stack)
         stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
         manifests = lab.directory / "manifests"
         write(WORLD, manifests)
-        options = ("--uplink", UPLINK, *OPTIONS[way])
-        yield stack.enter_context(Gateway(lab, manifests, delivery=delivery, options=options)), way
+        options = ("--uplink", UPLINK, *OPTIONS[setting.way])
+        yield stack.enter_context(Gateway(lab, manifests, delivery=setting.delivery, options=options)), setting.way
 
 
 @pytest.mark.parametrize("who", ["client", "node", "pod", "backend itself"])
@@ -173,6 +201,28 @@ def test_large_datagrams(remote_gateway: tuple[Gateway, str], family: int) -> No
     with associate(gateway.lab.client, GATEWAY[family], PORT) as endpoint:
         endpoint.send(octets)
         assert endpoint.recv(65_535).partition(b"\n")[2] == octets
+
+
+BURST = [bytes((number,)) * 1200 for number in range(40)]
+
+
+@pytest.mark.parametrize("who", ["client", "node", "pod"])
+def test_datagrams_in_bursts(remote_gateway: tuple[Gateway, str], who: str, family: int) -> None:
+    """Forty from one call, and as many back: with offloads they cross every wire joined, without them none."""
+    lab = remote_gateway[0].lab
+    remote = Namespace(f"{lab.prefix}remote")
+    namespace = {"client": lab.client, "node": lab.node, "pod": lab.backends["c"]}[who]
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    with remote.inside(), socket.socket(kind, socket.SOCK_DGRAM) as server:
+        server.settimeout(5)
+        server.bind((str(backend_addresses(REMOTE)[family]), CLOSED_PORT))
+        with associate(namespace, GATEWAY[family], OWN) as client:
+            ends = (takes_joined(client), takes_joined(server))
+            for sender, receiver in (ends, ends[::-1]):
+                send_joined(sender, BURST)
+                came, joined = receive(receiver, len(BURST))
+                assert sorted(came) == BURST
+                assert joined is lab.shape.offloads
 
 
 def test_the_node_itself_is_not_disturbed(remote_gateway: tuple[Gateway, str], family: int) -> None:
