@@ -24,6 +24,7 @@ from ipaddress import IPv6Address
 
 from lab.traffic import stream
 from lab.traffic.ask import ABORT, END, abort_on_close
+from lab.traffic.datagrams import ROOM, SO_RCVBUFFORCE
 
 RATE = struct.Struct("!Q")
 
@@ -111,7 +112,7 @@ def _answer_datagrams(name: str, endpoint: socket.socket) -> None:
 def main(name: str, port: int) -> None:
     """Serve until killed. The UDP port is there before the TCP ports are, which is what others look for."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as endpoint:
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        endpoint.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         endpoint.bind(("::", port))
         servers = [_Server(name, port, _Ask), _Server(name, port + 1, _Stream)]
         for server in servers:
