@@ -21,12 +21,11 @@ def attach(
 ) -> Attachment:
     """Attaches `program` to interface `ifindex` of this network namespace, or replaces what we attached there.
 
-    `behind`: the pins of a set that is to be asked first; clsact asks the newest first, whatever we say.
+    `behind`: the pins of a set that is to be asked first.
     InterfaceGone, NoBpffs, PermissionDenied; on kernels without TCX also HookTaken.
     """
-    if probe().tcx:
-        return tcx.attach(program, ifindex, direction, pin_dir, behind)
-    return clsact.attach(program, ifindex, direction, pin_dir)
+    attach_by = tcx.attach if probe().tcx else clsact.attach
+    return attach_by(program, ifindex, direction, pin_dir, behind)
 
 
 def attachments(pin_dir: Path) -> tuple[Attachment, ...]:

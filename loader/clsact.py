@@ -3,14 +3,17 @@
 Rules: our filter has a priority and a handle of its own and a name that begins with ours. One that is there under all
 three is replaced in place, by one netlink message. Somebody else's filter under our priority and handle is left alone:
 HookTaken. One program per interface, direction and set: sets v1, v2 .. of pins take two handles in turn, so that two
-of them can be on a hook while one follows the other. A qdisc that we made is remembered by a directory
-qdiscs/<ifindex> among the pins (bpffs holds no files), and is removed with our last filter if nobody else's is on it.
+of them can be on a hook while one follows the other. The later one stands behind the earlier (tcx.py says why): under
+one priority the newest is asked first, so it takes the next priority, and keeps it until it is the earlier one. A qdisc
+that we made is remembered by a directory qdiscs/<ifindex> among the pins (bpffs holds no files), and is removed with
+our last filter if nobody else's is on it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -24,9 +27,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from loader import bpffs
 from loader.errors import HookTaken, from_errno
 from loader.hook import Attachment, Direction, Mechanism
+from loader.libbpf import checked, lib
 from loader.program import Program
+from loader.quiescence import wait_for_running_programs
 
 PRIORITY = 47  # lower ones are asked first
+_BEHIND = PRIORITY + 1  # of the later of two sets
 HANDLE = 0x50454E53
 OTHER_HANDLE = HANDLE + 1  # of sets with an even number
 OWNER = "penstock:"
@@ -35,21 +41,25 @@ _PARENT = {Direction.INGRESS: 0xFFFFFFF2, Direction.EGRESS: 0xFFFFFFF3}
 _TCA_BPF_ID = 11
 
 
-def attach(program: Program, ifindex: int, direction: Direction, pin_dir: Path) -> Attachment:
-    """Attaches, or replaces our filter. InterfaceGone, HookTaken, NoBpffs, PermissionDenied, NotSupported."""
+def attach(
+    program: Program, ifindex: int, direction: Direction, pin_dir: Path, behind: Path | None = None
+) -> Attachment:
+    """Attaches, or replaces our filter. InterfaceGone, HookTaken, NoBpffs, PermissionDenied, NotSupported.
+
+    `behind`: the pins of another set, whose program on that hook is to be asked first.
+    """
     marks = pin_dir / "qdiscs"
     bpffs.make_directory(marks)
     with _netlink(f"attaching {program.name} to the {direction.value} of interface {ifindex}") as netlink:
         _require_qdisc(netlink, ifindex, marks / str(ifindex))
-        _require_no_stranger(netlink, ifindex, direction, _handle(pin_dir))
-        netlink.tc(
-            "replace-filter",
-            "bpf",
-            fd=program.fd,
-            name=OWNER + program.name,
-            direct_action=True,
-            **_place(ifindex, direction, _handle(pin_dir)),
-        )
+        handle = _handle(pin_dir)
+        priority = next((_priority(x) for x in _ours(netlink, ifindex, direction, {handle})), PRIORITY)
+        if behind is not None:
+            for earlier in _ours(netlink, ifindex, direction, {_handle(behind)}):
+                _to_the_front(netlink, ifindex, direction, earlier)
+                priority = _BEHIND
+        _require_no_stranger(netlink, ifindex, direction, priority, handle)
+        _put(netlink, program.fd, OWNER + program.name, _place(ifindex, direction, priority, handle))
     return Attachment(program.name, ifindex, direction, Mechanism.CLSACT, program.id)
 
 
@@ -73,7 +83,7 @@ def detach(attachment: Attachment, pin_dir: Path) -> None:
             return
         for found in _ours(netlink, ifindex, attachment.direction, {HANDLE, OTHER_HANDLE}):
             if _program_id(found) == attachment.program_id:
-                netlink.tc("del-filter", "bpf", **_place(ifindex, attachment.direction, found["handle"]))
+                _take_off(netlink, ifindex, attachment.direction, found)
         in_use = any(_filters(netlink, ifindex, x) for x in Direction)
         if mark.is_dir() and not in_use:
             netlink.tc("del", "clsact", index=ifindex)
@@ -97,14 +107,36 @@ def _handle(pin_dir: Path) -> int:
     return OTHER_HANDLE if _number(pin_dir) % 2 == 0 else HANDLE
 
 
-def _place(ifindex: int, direction: Direction, handle: int) -> dict[str, int]:
+def _place(ifindex: int, direction: Direction, priority: int, handle: int) -> dict[str, int]:
     return {
         "index": ifindex,
         "parent": _PARENT[direction],
         "handle": handle,
-        "prio": PRIORITY,
+        "prio": priority,
         "protocol": _ETH_P_ALL,
     }
+
+
+def _put(netlink: IPRoute, fd: int, name: str, place: dict[str, int]) -> None:
+    netlink.tc("replace-filter", "bpf", fd=fd, name=name, direct_action=True, **place)
+
+
+def _take_off(netlink: IPRoute, ifindex: int, direction: Direction, found: Any) -> None:
+    netlink.tc("del-filter", "bpf", **_place(ifindex, direction, _priority(found), found["handle"]))
+
+
+def _to_the_front(netlink: IPRoute, ifindex: int, direction: Direction, found: Any) -> None:
+    """Our filter has the first of the two places. A packet may meet both of its: it was not ours before, or is done."""
+    if _priority(found) == PRIORITY:
+        return
+    _require_no_stranger(netlink, ifindex, direction, PRIORITY, found["handle"])
+    fd = checked(lib().bpf_prog_get_fd_by_id(_program_id(found)), "opening a program of ours")
+    try:
+        _put(netlink, fd, _option(found, "TCA_BPF_NAME"), _place(ifindex, direction, PRIORITY, found["handle"]))
+    finally:
+        os.close(fd)
+    wait_for_running_programs()  # one may be past the first place, and not at the second yet
+    _take_off(netlink, ifindex, direction, found)
 
 
 def _require_qdisc(netlink: IPRoute, ifindex: int, mark: Path) -> None:
@@ -123,14 +155,14 @@ def _clsact(netlink: IPRoute, ifindex: int) -> bool:
     return any(x.get("kind") == "clsact" for x in netlink.get_qdiscs(ifindex))
 
 
-def _require_no_stranger(netlink: IPRoute, ifindex: int, direction: Direction, handle: int) -> None:
+def _require_no_stranger(netlink: IPRoute, ifindex: int, direction: Direction, priority: int, handle: int) -> None:
     for found in _filters(netlink, ifindex, direction):
-        if found["info"] >> 16 != PRIORITY:
+        if _priority(found) != priority:
             continue
         kind, name = found.get("kind"), _option(found, "TCA_BPF_NAME")
         if kind != "bpf" or (found["handle"] == handle and not name.startswith(OWNER)):
             raise HookTaken(
-                f"interface {ifindex}, {direction.value}: priority {PRIORITY}, handle {handle:#x} "
+                f"interface {ifindex}, {direction.value}: priority {priority}, handle {handle:#x} "
                 f"is taken by the filter {name or kind}"
             )
 
@@ -139,13 +171,19 @@ def _ours(netlink: IPRoute, ifindex: int, direction: Direction, handles: Collect
     return [
         x
         for x in _filters(netlink, ifindex, direction)
-        if x["handle"] in handles and x["info"] >> 16 == PRIORITY and _option(x, "TCA_BPF_NAME").startswith(OWNER)
+        if x["handle"] in handles
+        and _priority(x) in (PRIORITY, _BEHIND)
+        and _option(x, "TCA_BPF_NAME").startswith(OWNER)
     ]
 
 
 def _filters(netlink: IPRoute, ifindex: int, direction: Direction) -> list[Any]:
     """The filters of a hook; those without a handle are the heads of their priority and no filters."""
     return [x for x in netlink.get_filters(index=ifindex, parent=_PARENT[direction]) if x["handle"]]
+
+
+def _priority(found: Any) -> int:
+    return int(found["info"] >> 16)
 
 
 def _option(found: Any, name: str) -> str:

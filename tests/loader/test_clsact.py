@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from loader import clsact
 from loader.attach import Direction, attachments, detach
 from loader.errors import HookTaken
 from loader.objects import Object
-from tests.loader.hooks import LOOPBACK, counted, place, send
+from tests.loader.hooks import LOOPBACK, PARENT, counted, place, send
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 
@@ -81,3 +82,26 @@ def test_two_sets_are_on_one_hook_until_one_of_them_goes(sample: Object, netlink
     assert set(attachments(first.parent)) == {new}
     detach(new, second)
     assert "clsact" not in {x.get("kind") for x in netlink.get_qdiscs(LOOPBACK)}
+
+
+def test_of_two_sets_the_later_stands_behind_the_earlier(sample: Object, netlink: IPRoute, pin_dir: Path) -> None:
+    """Whichever of the two places the earlier one has."""
+    sets = [pin_dir.with_name(f"v{number}") for number in (1, 2, 3)]
+    passes, drops = sample.program("count_first"), sample.program("drop_all")
+    clsact.attach(passes, LOOPBACK, INGRESS, sets[0])
+    for earlier, later in pairwise(sets):
+        seen, _ = counted(sample)
+        clsact.attach(drops, LOOPBACK, INGRESS, later, behind=earlier)
+        assert send(2) == 0
+        assert counted(sample)[0] > seen
+        (old,) = attachments(earlier)
+        detach(old, earlier)
+        new = clsact.attach(passes, LOOPBACK, INGRESS, later)
+        assert attachments(later) == attachments(pin_dir.parent) == (new,)
+
+
+def test_without_an_earlier_one_it_stands_where_it_always_does(sample: Object, netlink: IPRoute, pin_dir: Path) -> None:
+    clsact.attach(sample.program("count_first"), LOOPBACK, EGRESS, pin_dir)
+    clsact.attach(sample.program("drop_all"), LOOPBACK, INGRESS, pin_dir.with_name("v2"), behind=pin_dir)
+    (found,) = (x for x in netlink.get_filters(index=LOOPBACK, parent=PARENT[INGRESS]) if x["handle"])
+    assert found["info"] >> 16 == clsact.PRIORITY
