@@ -69,10 +69,7 @@ def detach(attachment: Attachment, pin_dir: Path) -> None:
     if fd is None:
         return
     try:
-        # Closing the last reference detaches too, but some time later.
-        result = lib().bpf_link_detach(fd)
-        if result != -errno.ENOLINK:
-            checked(result, f"detaching {pin}")
+        _cut(fd, pin)
     finally:
         os.close(fd)
     pin.unlink(missing_ok=True)
@@ -114,6 +111,7 @@ def _update(pin: Path, program: Program, ifindex: int, direction: Direction) -> 
     try:
         about = _about(fd, pin)
         if (about.ifindex, about.attach_type) != (ifindex, ATTACH_TYPE[direction]):
+            _cut(fd, pin)
             return False
         result = lib().bpf_link_update(fd, program.fd, ffi.NULL)
         if result == -errno.ENOLINK:  # the interface went since
@@ -122,6 +120,13 @@ def _update(pin: Path, program: Program, ifindex: int, direction: Direction) -> 
     finally:
         os.close(fd)
     return True
+
+
+def _cut(fd: int, pin: Path) -> None:
+    """Detaches the link at once: closing its last reference does so some time later."""
+    result = lib().bpf_link_detach(fd)
+    if result != -errno.ENOLINK:  # its interface has gone
+        checked(result, f"detaching {pin}")
 
 
 def _about(fd: int, pin: Path) -> Any:
