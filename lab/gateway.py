@@ -20,6 +20,7 @@ from lab.topology import UPLINK, Address, Lab
 from lab.wait import PATIENCE, until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
+WITHOUT_TCX: Final = Path(__file__).parent / "without_tcx.py"
 
 STATUS_URL: Final = "http://127.0.0.1:9464/status"
 
@@ -29,16 +30,23 @@ Status = Mapping[str, Any]
 class Gateway:
     """The agent of a lab's node, and what it leaves in the kernel. A context manager: starts it, and takes all down.
 
-    `options`: further words of the command line of `penstock run`.
+    `options`: further words of the command line of `penstock run`. `tcx` False: as on a kernel without it.
     """
 
     def __init__(
-        self, lab: Lab, manifests: Path, *, delivery: str = "stack", options: tuple[Argument, ...] = ()
+        self,
+        lab: Lab,
+        manifests: Path,
+        *,
+        delivery: str = "stack",
+        options: tuple[Argument, ...] = (),
+        tcx: bool = True,
     ) -> None:
         self.lab = lab
         self.manifests = manifests
         self.delivery = delivery
         self.options = options
+        self.tcx = tcx
         self.agent: Process | None = None
         self.pins = lab.pins / "gateway"
         self._places: tuple[Argument, ...] = ("--pin-dir", self.pins, "--run-dir", lab.directory / "run")
@@ -71,6 +79,7 @@ class Gateway:
         self.agent = self.lab.node.start(
             "penstock",
             [
+                *(() if self.tcx else (sys.executable, WITHOUT_TCX)),
                 *(PENSTOCK, "run", "--manifests", self.manifests, "--uplink", UPLINK, "--delivery", self.delivery),
                 *(*self._places, *self.options),
             ],

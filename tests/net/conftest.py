@@ -14,6 +14,7 @@ from lab.gateway import Gateway
 from lab.manifests import write
 from lab.servers.witness import witness
 from lab.topology import FAMILIES, Lab, Shape
+from tests.net.versions import OTHER_LAYOUT, OTHER_PROGRAMS, Versions, built
 from tests.net.world import PODS, SETTINGS, WORLD, Setting
 
 
@@ -28,6 +29,13 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         manifests = lab.directory / "manifests"
         write(WORLD, manifests)
         yield stack.enter_context(Gateway(lab, manifests, delivery=setting.delivery))
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
+    """Other versions of the programs, to upgrade to."""
+    place = tmp_path_factory.mktemp("versions")
+    return Versions(built(place / "programs", OTHER_PROGRAMS), built(place / "layout", OTHER_LAYOUT))
 
 
 @pytest.fixture(params=FAMILIES, ids=("IPv4", "IPv6"))

@@ -26,7 +26,7 @@ from loader.errors import LoaderError
 from loader.maps import Map
 from loader.running import tag
 from tests.net.traffic import Traffic
-from tests.net.versions import OTHER_LAYOUT, OTHER_PROGRAMS, built
+from tests.net.versions import Versions
 from tests.net.world import PODS
 
 WEIGHTS = {"a": 70, "b": 30}
@@ -39,20 +39,6 @@ WORLD = World(
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),)},
 )
 SMALL: tuple[Argument, ...] = ("--tcp-flows", 8192, "--half-open", 8192, "--udp-flows", 8192)
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Object folders. None: this version's own."""
-
-    programs: Path
-    layout: Path
-
-
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
-    place = tmp_path_factory.mktemp("versions")
-    return Versions(built(place / "programs", OTHER_PROGRAMS), built(place / "layout", OTHER_LAYOUT))
 
 
 @pytest.fixture(scope="module", params=("stack", "redirect"))

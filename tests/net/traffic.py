@@ -19,10 +19,11 @@ RESETS = ("TcpOutRsts", "TcpEstabResets")
 
 @dataclass
 class Traffic:
-    """All that must not notice anything, running."""
+    """All that must not notice anything, running. `elsewhere`: ends that are neither the client nor pods."""
 
     lab: Lab
     witnesses: list[Process]
+    elsewhere: tuple[Namespace, ...] = ()
     transfers: list[Transfer] = field(default_factory=list)
     datagrams: list[Datagrams] = field(default_factory=list)
 
@@ -46,7 +47,7 @@ class Traffic:
         return [x for process, before in each for x in streams(process)[before:]]
 
     def _ends(self) -> list[Namespace]:
-        return [self.lab.client, *self.lab.backends.values()]
+        return [self.lab.client, *self.lab.backends.values(), *self.elsewhere]
 
     def _resets(self) -> list[dict[str, int]]:
         return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]

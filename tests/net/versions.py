@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,14 @@ OTHER_LAYOUT: Edits = (
     ("abi.h", r"\tDROP_INTERNAL = \d+,", r"\tDROP_INTERNAL,"),
     ("abi.h", r"\tVERDICT_COUNT = \d+,", r"\tVERDICT_COUNT,"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Object folders: of another build, and of another layout too."""
+
+    programs: Path
+    layout: Path
 
 
 def built(directory: Path, edits: Edits) -> Path:
