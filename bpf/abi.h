@@ -24,6 +24,8 @@
 enum limits {
 	/* Slots of one pool: prime (Maglev needs it), and a constant, since changing it remaps nearly everything. */
 	POOL_SLOTS = 4093,
+	SOURCE_SLOTS = 16, /* of a bucket in source_connections; a power of two */
+	SOURCE_COUNT_BITS = 24, /* of a slot; never another number, for slots are carried over as they are */
 };
 
 /* Reserved backend ids. Id 0 is an empty slot: seeing one is a defect and is counted as such. */
@@ -54,7 +56,7 @@ enum verdict {
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
 	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow, and whose own port, nobody knows */
 	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a TCP reset or an ICMP error: a policy denies its source */
-	VERDICT_REFUSED_LIMIT = 10, /* ... answered with a TCP reset: its listener has as many connections as a policy allows */
+	VERDICT_REFUSED_LIMIT = 10, /* ... answered with a TCP reset: its listener, or its source there, has as many connections as a policy allows */
 	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than the way to its backend */
 	VERDICT_NEIGHBOUR = 12,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
@@ -171,6 +173,10 @@ struct policy {
 	__u8 affinity6;
 	__u16 pad;
 	__u32 per_listener; /* TCP connections that its listener may have at a time; 0: any number */
+	__u32 per_source;   /* ... that one source may have there */
+	__u8 source4; /* leading bits of an address that are one source to per_source, by family */
+	__u8 source6;
+	__u16 pad2;
 };
 
 /* source_ranges: network of clients -> may they begin flows? The longest prefix decides. */
@@ -229,12 +235,26 @@ struct listener_count {
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
-	__u64 limited;	   /* new connections turned away because the listener has as many as a policy allows */
+	__u64 limited;	   /* new connections turned away: the listener, or their source there, has as many as a policy allows */
+	__u64 uncounted;   /* connections let in although the table had no room to count them at their source */
 };
 
 /* listener_connections: open TCP connections that began under a policy with a limit; those that rest are not open. */
 struct listener_connections {
 	__s64 open;
+};
+
+/*
+ * source_connections: what sources with a limit have open (source.h). A slot is its source's mark << SOURCE_COUNT_BITS |
+ * connections; 0: nobody's. A mark, m of 2^k (k = 64 - SOURCE_COUNT_BITS), is in bucket m * buckets >> k.
+ */
+struct source_bucket {
+	__u64 slots[SOURCE_SLOTS];
+};
+
+/* source_seed: one element; what marks are made with (source_mark.h), drawn at random when first needed. */
+struct source_seed {
+	__u64 multipliers[5];
 };
 
 struct backend_count {
@@ -322,6 +342,7 @@ struct flow {
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
 	__u32 counted_at;      /* request half: the listener of whose open connections it is one; 0: of none's */
+	__u32 source_place;    /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
 	__u64 packets;
 	__u64 bytes;
 	struct nexthop nexthop;

@@ -32,6 +32,14 @@ enum turned_away {
 	AWAY_LIMITED,  /* a policy allows no more */
 };
 
+static __always_inline void count_uncounted(__u32 listener_id)
+{
+	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);
+
+	if (count)
+		count->uncounted++;
+}
+
 static __always_inline void count_turned_away(__u32 listener_id, enum turned_away why)
 {
 	struct listener_count *count = bpf_map_lookup_elem(&listener_counts, &listener_id);

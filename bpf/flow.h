@@ -17,6 +17,7 @@
 #include "maps.h"
 #include "parse.h"
 #include "settings.h"
+#include "source.h"
 
 /* Which of the three tables of a family. */
 enum table {
@@ -304,14 +305,19 @@ static __always_inline void count_live(int family, __s64 change)
 }
 
 /*
- * A connection that is no longer open: it is not one of its listener's from now on. Whoever takes `counted_at` away
- * takes the connection off, so it happens once, however often and on however many CPUs this is called.
+ * A connection that is no longer open: it is not one of its listener's and its source's from now on. Whoever takes `counted_at`
+ * (`source_place`) away takes the connection off, so it happens once, however often and on however many CPUs this is called.
  */
 static __always_inline void release(struct flow *request)
 {
 	struct listener_connections *held;
-	__u32 listener_id;
+	__u32 listener_id, place;
 
+	if (request->source_place) {
+		place = __sync_lock_test_and_set(&request->source_place, 0);
+		if (place)
+			release_source(place);
+	}
 	if (!request->counted_at)
 		return;
 	listener_id = __sync_lock_test_and_set(&request->counted_at, 0);

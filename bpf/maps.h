@@ -55,6 +55,8 @@ NETWORK_MAP(route_mtus, 16384);
 PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);
 PINNED_MAP(listener_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 16384, __u32, struct listener_count);
 PINNED_MAP(listener_connections, BPF_MAP_TYPE_ARRAY, 16384, __u32, struct listener_connections);
+PINNED_MAP(source_connections, BPF_MAP_TYPE_ARRAY, (131072 + 16384) / 4, __u32, struct source_bucket);
+PINNED_MAP(source_seed, BPF_MAP_TYPE_ARRAY, 1, __u32, struct source_seed);
 PINNED_MAP(backend_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 65536, __u32, struct backend_count);
 PINNED_MAP(flow_usage, BPF_MAP_TYPE_ARRAY, 1, __u32, struct flow_usage);
 PINNED_MAP(snat_ports, BPF_MAP_TYPE_ARRAY, 1, __u32, struct snat_ports);

@@ -10,7 +10,7 @@ enum {
 	FLOW_GOES_ON = -2,   /* translate the packet */
 	FLOW_NEEDS_PORT = -3, /* the client's own address and port cannot serve: begin it under ours */
 	FLOW_COLLIDES = -4,   /* no reply tuple is free for it */
-	FLOW_EXCEEDS = -5,    /* its listener has as many connections as a policy allows */
+	FLOW_EXCEEDS = -5,    /* its listener, or its source there, has as many connections as a policy allows */
 	FLOW_MIDSTREAM = -6,  /* it began long ago, under a port that nobody knows any more */
 };
 

@@ -15,9 +15,11 @@
 #define PENSTOCK_POLICY_H
 
 #include "counts.h"
+#include "flow.h"
 #include "listener.h"
 #include "outcome.h"
 #include "reject.h"
+#include "source_mark.h"
 
 /* Is this CPU's packet from a source that the policy denies? */
 VERIFIED_ONCE int is_denied(int family, __u32 policy_id, __u32 flags)
@@ -47,11 +49,23 @@ static __always_inline __s64 *open_connections(__u32 listener_id)
 	return held ? &held->open : 0;
 }
 
-static __always_inline int is_at_limit(const struct packet *p, __u32 per_listener)
+static __always_inline __u32 source_prefix(int family, const struct policy *policy)
 {
-	__s64 *open = p->protocol == IPPROTO_TCP && per_listener ? open_connections(p->listener_id) : 0;
+	return family == AF_INET ? policy->source4 : policy->source6;
+}
 
-	return open && *open >= per_listener;
+/* Has the listener, or the source of this CPU's packet there, as many connections as it may? */
+static __always_inline int is_at_limit(int family, const struct packet *p, const struct policy *policy)
+{
+	__s64 *open;
+
+	if (p->protocol != IPPROTO_TCP)
+		return 0;
+	open = policy->per_listener ? open_connections(p->listener_id) : 0;
+	if (open && *open >= policy->per_listener)
+		return 1;
+	return policy->per_source &&
+	       connections_of(source_mark(family, p->listener_id, source_prefix(family, policy))) >= policy->per_source;
 }
 
 #define ADDING_TRIES 16
@@ -73,32 +87,54 @@ static __always_inline int add_one(__s64 *open, __u32 most)
 	return FLOW_IS_ABSENT;
 }
 
+static __always_inline int take_at_listener(__u32 listener_id, __u32 limit, struct flow *request)
+{
+	__s64 *open = open_connections(listener_id);
+	int error = open ? add_one(open, limit) : 0;
+
+	if (open && !error)
+		request->counted_at = listener_id;
+	return error;
+}
+
+static __always_inline int take_at_source(int family, __u32 listener_id, const struct policy *policy, struct flow *request)
+{
+	int place = count_at_source(source_mark(family, listener_id, source_prefix(family, policy)), policy->per_source);
+
+	if (place < 0)
+		return place == SOURCE_EXCEEDS ? FLOW_EXCEEDS : FLOW_IS_ABSENT;
+	if (place == SOURCE_UNCOUNTED)
+		count_uncounted(listener_id);
+	request->source_place = place;
+	return 0;
+}
+
 /*
- * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener may have it. Asked
- * again although the SYN was: many handshakes may end at once, and nothing else counts them. 0, or as of add_one().
+ * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener, and its source there,
+ * may have it. Asked again although the SYN was: many handshakes may end at once, and nothing else counts them. 0, or as of
+ * add_one().
  */
 static __always_inline int take_connection(int family, struct packet *p, struct flow *request)
 {
 	struct listener *listener = listener_of(family, &p->tuple);
 	struct policy *policy;
 	__u32 policy_id, listener_id;
-	__s64 *open;
-	int error;
+	int error = 0;
 
 	if (!listener || !listener->policy_id)
 		return 0;
 	policy_id = listener->policy_id;
 	listener_id = listener->listener_id;
 	policy = bpf_map_lookup_elem(&policies, &policy_id);
-	if (!policy || !policy->per_listener)
+	if (!policy)
 		return 0;
-	open = open_connections(listener_id);
-	if (!open)
-		return 0;
-	error = add_one(open, policy->per_listener);
-	if (!error)
-		request->counted_at = listener_id;
-	else if (error == FLOW_EXCEEDS)
+	if (policy->per_source) /* first: who has too many takes no place of the listener's, not for a moment */
+		error = take_at_source(family, listener_id, policy, request);
+	if (!error && policy->per_listener)
+		error = take_at_listener(listener_id, policy->per_listener, request);
+	if (error)
+		release(request);
+	if (error == FLOW_EXCEEDS)
 		count_turned_away(listener_id, AWAY_LIMITED);
 	return error;
 }
@@ -129,7 +165,7 @@ static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, i
 	int answer;
 
 	if (policy && (flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags))) {
-		if (is_at_limit(p, policy->per_listener)) {
+		if (is_at_limit(family, p, policy)) {
 			count_turned_away(p->listener_id, AWAY_LIMITED);
 			return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
 		}

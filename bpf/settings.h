@@ -18,6 +18,8 @@ const volatile __u32 local_ifindex = 0;
 /* Live TCP flows (pairs) per family. The table itself has room for all half-open ones on top: reserved at the SYN. */
 const volatile __u32 tcp_flows_max = 131072;
 const volatile __u32 udp_flows_max = 65536;
+/* Entries of source_connections. */
+const volatile __u32 source_buckets = 36864;
 /* RST and ICMP of our own, per CPU and second. */
 const volatile __u32 reply_rate_limit = 1000;
 /* Whether table `symmetric` has anything in it. */

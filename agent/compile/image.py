@@ -80,6 +80,9 @@ class PolicyEntry:
     affinity4: int = 0
     affinity6: int = 0
     per_listener: int = 0
+    per_source: int = 0
+    source4: int = 0
+    source6: int = 0
 
 
 @dataclass(frozen=True, slots=True)

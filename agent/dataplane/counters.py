@@ -31,6 +31,7 @@ class ListenerCount:
     refused: int = 0
     denied: int = 0
     limited: int = 0
+    uncounted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

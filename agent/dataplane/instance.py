@@ -41,7 +41,8 @@ _SIZES = {
     "complete_datagrams": _FEW,
     "held_fragments": _FEW,
 }
-_OPEN = "listener_connections"  # written when a handshake ends, read when one begins: of this a copy is made
+_OPEN = ("listener_connections", "source_connections")
+"""Written when a handshake ends, read when one begins: of these, and of their seed, copies are made."""
 _REDIRECT = 7  # linux/pkt_cls.h: TC_ACT_REDIRECT
 _SKB_SIZE, _SKB_MARK, _SKB_IFINDEX = 192, 8, 40  # struct __sk_buff of linux/bpf.h
 
@@ -72,7 +73,7 @@ class Instance:
     def load(cls, tables: Tables, object_dir: Path, settings: Mapping[str, int], program: str) -> Instance:
         """`settings`: constants of the programs; those that this object file does not know are left out."""
         known = tables.btf.section(".rodata")
-        sizes = {**_SIZES, _OPEN: tables.listener_connections.max_entries}
+        sizes = {**_SIZES, **{x: tables.all[x].max_entries for x in _OPEN}}
         spec = ObjectSpec(object_dir / PROGRAMS, {x: y for x, y in settings.items() if x in known}, sizes)
         try:
             loaded = Object.load_beside(spec, tables.pins, BORROWED, program)
@@ -123,7 +124,9 @@ class Instance:
         for flow in seen:
             for name, key, value in halves(self._tables.flows, flow):
                 self._flows[name].set_raw(key, value)
-        self._object.map(_OPEN).set_many_raw(self._tables.listener_connections.raw_items())
+        for name in (*_OPEN, "source_seed"):
+            for keys, values in self._tables.all[name].chunks():
+                self._object.map(name).set_chunk(keys, values)
         self._object.map("flow_usage").set(0, self._tables.flow_usage.get(0))
         for name in ("packet_scratch", "reply_rates"):
             table = self._object.map(name)

@@ -92,6 +92,7 @@ def rodata(settings: Settings, local_ifindex: int, btf: Btf) -> Mapping[str, int
         "local_ifindex": local_ifindex,
         "tcp_flows_max": settings.tables.tcp_flows,
         "udp_flows_max": settings.tables.udp_flows,
+        "source_buckets": max_entries(settings.tables)["source_connections"],
         "reply_rate_limit": settings.reply_rate_limit,
         "has_symmetric": bool(settings.symmetric),
         "snat_port_min": settings.snat_ports[0],

@@ -3,7 +3,9 @@
 Decides: how many entries a table has, and when a smaller one is refused. Rules: a flow has two entries, and waits in a
 queue of ageing once; TCP's table has room for every half-open flow besides: room is reserved at the SYN. The queues
 have more than their tables, since a flow that was removed keeps its place in the queue until its time is up. Room is
-compared with the entries that there are, of an array up to the last that is not empty. Must never change anything.
+compared with the entries that there are, of an array up to the last that is not empty. Of sources there is room for
+twice as many as of flows of both families, for their buckets do not fill evenly; that changes when the flow tables do,
+and only then, for flows that move take their places along (source_counts.py). Must never change anything.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _FLOWS: Final = {
     "half_open": "handshakes of a family",
     "udp_flows": "UDP flows of a family",
 }
+_SOURCES_IN_A_BUCKET: Final = 16  # bpf/abi.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def max_entries(sizes: TableSizes) -> Mapping[str, int]:
         "listener_counts": sizes.max_listeners,
         "listener_connections": sizes.max_listeners,
         "backend_counts": sizes.max_backends,
+        "source_connections": 2 * 2 * (sizes.tcp_flows + sizes.half_open) // _SOURCES_IN_A_BUCKET,
         **{f"{name}{family}": size for name, size in families.items() for family in (4, 6)},
     }
 

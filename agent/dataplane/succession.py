@@ -31,12 +31,13 @@ from typing import Final
 import numpy as np
 
 from agent.dataplane.sets import discard, put_in_force
+from agent.dataplane.source_counts import SourceCounts
 from agent.dataplane.tables import FLOWS
 from loader.attach import attach, attachments, inherit
 from loader.btf import Btf
 from loader.btf_types import Enum
 from loader.convert import Octets, dtype_of
-from loader.errors import InterfaceGone
+from loader.errors import Incompatible, InterfaceGone
 from loader.maps import Map
 from loader.program import Program
 from loader.quiescence import wait_for_running_programs
@@ -53,7 +54,9 @@ _QUEUES: Final = {
 }
 """Queue -> the flows that stand in it."""
 
-_OF_FLOWS: Final = frozenset({*FLOWS, *_QUEUES, "flow_usage", "listener_connections"})
+_OF_FLOWS: Final = frozenset(
+    {*FLOWS, *_QUEUES, "flow_usage", "listener_connections", "source_connections", "source_seed"}
+)
 """Tables that tell of flows, and are whole only while none begins or ends."""
 
 _PASSING: Final = frozenset(
@@ -118,22 +121,34 @@ class Succession:
         self._lease_ends = time.monotonic() + _LEASE
         self._renew()
         wait_for_running_programs()
-        for name in (*FLOWS, "flow_usage"):
+        for name in (*FLOWS, "flow_usage", "source_seed"):
             if name in replaced:
                 carry_over(replaced[name], self._maps[name], self._renew)
         connections: Counter[int] = Counter()
-        live = {name: self._watch(queue, name, queue in replaced, connections) for queue, name in _QUEUES.items()}
+        sources = self._sources(replaced)
+        live = {
+            name: self._watch(queue, name, queue in replaced, connections, sources) for queue, name in _QUEUES.items()
+        }
         usage = self._maps["flow_usage"]
         usage.set(0, {**usage.get(0), "tcp4": live["tcp_flows4"], "tcp6": live["tcp_flows6"]})
         open_at = self._maps["listener_connections"]
         for listener_id, held in open_at.items():
             if held["open"] != connections[listener_id]:
                 open_at.set(listener_id, {"open": connections[listener_id]})
+        sources.write()
         self._renew()
 
-    def _watch(self, queue: str, flows: str, fill: bool, connections: Counter[int]) -> int:
-        """How many flows there are, and of which listeners' open connections they are some; `fill`: each is put into
-        the queue, to be looked at soon."""
+    def _sources(self, replaced: Mapping[str, Map]) -> SourceCounts:
+        name = "source_connections"
+        old, new = replaced.get(name), self._maps[name]
+        sources = SourceCounts(old, new, int(self._btf.enum("limits")["SOURCE_COUNT_BITS"]))
+        if old is not None and sources.moves and not {"tcp_flows4", "tcp_flows6"} <= replaced.keys():
+            raise Incompatible(name, "the number of buckets", old.max_entries, new.max_entries)
+        return sources
+
+    def _watch(self, queue: str, flows: str, fill: bool, connections: Counter[int], sources: SourceCounts) -> int:
+        """How many flows there are, and of which listeners' and sources' open connections they are some; `fill`: each
+        is put into the queue, to be looked at soon."""
         entry = self._btf.struct(f"ageing{flows[-1]}")
         kind, value = dtype_of(entry.types, entry.type_id), self._maps[flows].value
         flow, is_reply = dtype_of(value.types, value.type_id), int(self._btf.enum("flow_flag")["FLOW_REPLY"])
@@ -145,6 +160,12 @@ class Succession:
             counted_at = halves["counted_at"][requests]
             for listener_id, times in zip(*np.unique(counted_at[counted_at > 0], return_counts=True), strict=True):
                 connections[int(listener_id)] += int(times)
+            counted = np.flatnonzero(requests & (halves["source_place"] > 0))
+            places = sources.count(halves["source_place"][counted])
+            if sources.moves and len(counted):
+                moved = values[counted]
+                moved.view(flow)[:, 0]["source_place"] = places
+                self._maps[flows].set_chunk(keys[counted], moved)
             if fill:
                 rows: Octets = np.zeros((int(requests.sum()), entry.size), np.uint8)
                 rows[:, : keys.shape[1]] = keys[requests]  # `key` comes first

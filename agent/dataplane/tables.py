@@ -36,7 +36,15 @@ WRITTEN = (
     "pools",
     "backends",
 )
-_COUNTED = ("verdicts", "listener_counts", "listener_connections", "backend_counts", "flow_usage", "snat_ports")
+_COUNTED = (
+    "verdicts",
+    "listener_counts",
+    "listener_connections",
+    "source_connections",
+    "backend_counts",
+    "flow_usage",
+    "snat_ports",
+)
 _STRUCT_OF = {
     "interfaces": "interface",
     "listeners": "listener",
@@ -45,6 +53,7 @@ _STRUCT_OF = {
     "verdicts": "verdict_count",
     "listener_counts": "listener_count",
     "listener_connections": "listener_connections",
+    "source_connections": "source_bucket",
     "backend_counts": "backend_count",
     "flow_usage": "flow_usage",
     "snat_ports": "snat_ports",
@@ -71,6 +80,7 @@ class Tables:
     verdicts: Map
     listener_counts: Map
     listener_connections: Map
+    source_connections: Map
     backend_counts: Map
     flow_usage: Map
     snat_ports: Map

@@ -3,8 +3,8 @@
 Decides: how entries are counted without getting in the way of the packets.
   TCP flows        the programs keep the number themselves (flow_usage): nothing is scanned
   what we write    hashes are counted by reading them, arrays by the ids in use
-  half-open, UDP   have to be scanned, which copies the whole table (26 MB at the default size), so the number is taken
-                   at most once in `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is
+  half-open, UDP,  have to be scanned, which copies the whole table (26 MB at the default size), so the number is taken
+  sources          at most once in `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is
                    enough for an alarm at 70 %
   SNAT ports       of the random ports that were tried of late, those that were taken (bpf/snat.h): of an endless series
                    of new flows to one backend as many as its ports in use
@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from agent.dataplane.readback import read_backends, read_listeners
 from agent.dataplane.tables import Tables
 from loader.maps import Map
 
 SCAN_EVERY = 60.0
+_WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class UsageMeter:
         if time.monotonic() - self._counted_at >= SCAN_EVERY:
             evicting = {name: x for name, x in self._tables.flows.items() if not name.startswith("tcp_")}
             self._counted = {name: (_count(x) + 1) // 2 for name, x in evicting.items()}
+            self._counted["source_connections"] = _sources(self._tables)
             self._counted_at = time.monotonic()
         return self._counted
 
@@ -97,6 +101,14 @@ class UsageMeter:
             (tables.backends, backends),
         ):
             yield TableUse(table.name, used, table.max_entries, table.memory_bytes)
+        table = tables.source_connections
+        room = table.max_entries * table.value.size // _WORD
+        yield TableUse(table.name, self._counted[table.name], room, table.memory_bytes)
+
+
+def _sources(tables: Tables) -> int:
+    """Slots in use."""
+    return sum(int(np.count_nonzero(values.view(np.uint64))) for _, values in tables.source_connections.chunks())
 
 
 def _count(table: Map) -> int:

@@ -99,6 +99,7 @@ SIZES = {
     "backends": 64,
     "listener_counts": 64,
     "listener_connections": 64,
+    "source_connections": 64,
     "backend_counts": 64,
     "tcp_flows4": 4096,
     "tcp_flows6": 4096,
@@ -255,6 +256,8 @@ class Rig:
         self.map("in_force").set(0, {"set": 0, "moving_until": 0})
         held = self.map("listener_connections")
         held.set_many((i, held.value.zero) for i in range(held.max_entries))
+        sources = self.map("source_connections")
+        sources.set_many((i, sources.value.zero) for i in range(sources.max_entries))
         for name in ("flow_usage", "snat_ports"):
             self.map(name).set(0, self.map(name).value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())
@@ -439,5 +442,9 @@ def private_bpffs() -> Iterator[Path]:
 
 def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int]) -> ObjectSpec:
     """tc.bpf.o for that world."""
-    rodata = {"local_ifindex": world.device["penstock0"].ifindex, **settings}
+    rodata = {
+        "local_ifindex": world.device["penstock0"].ifindex,
+        "source_buckets": SIZES["source_connections"],
+        **settings,
+    }
     return ObjectSpec(o.TC_OBJECT, rodata, {**SIZES, **sizes})

@@ -93,6 +93,7 @@ class After:
     refused: int = 0
     denied: int = 0
     limited: int = 0
+    uncounted: int = 0
     half_open: int = 0
     established: int = 0
     udp: int = 0
@@ -200,7 +201,9 @@ class Story:
     def check(self, after: After) -> None:
         """Compares every counter and the size of every table."""
         rig = self.rig
-        counts = {x: getattr(after, x) for x in ("connections", "rejected", "refused", "denied", "limited")}
+        counts = {
+            x: getattr(after, x) for x in ("connections", "rejected", "refused", "denied", "limited", "uncounted")
+        }
         assert rig.counted("listener_counts") == ({self.service.listener_id: counts} if any(counts.values()) else {})
         by_backend = rig.counted("backend_counts")
         assert sum(x.pop("connections") for x in by_backend.values()) == after.connections

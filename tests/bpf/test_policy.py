@@ -351,18 +351,18 @@ def test_a_reset_that_nobody_believed_does_not_get_past_the_limit(open_rig: Open
 
 def test_while_flows_move_none_is_taken_off_for_its_copy_will_be(open_rig: OpenRig, net: Net) -> None:
     rig = open_rig()
-    with policy(rig, net, IN_USE, per_listener=1):
+    with policy(rig, net, IN_USE, per_listener=1, per_source=1, source4=32, source6=64):
         flow = Client(rig, net, TCP, 1001)
         flow.connect()
         rig.map("in_force").set(0, {"set": 0, "moving_until": now() + 60})
         flow.hears("FA", seq=501, ack=101)
         flow.says("FA", seq=101, ack=502)
-        assert (flow.state(), open_at(rig, net)) == (CLOSED, 1)
+        assert (flow.state(), open_at(rig, net), counted_sources(rig)) == (CLOSED, 1, [1])
         again = between(net, TCP, flow.far, flow.near, "S", seq=7000)
         assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, again)).verdict == MOVING
         rig.map("in_force").set(0, {"set": 0, "moving_until": 0})
         flow.hears("A", seq=502, ack=102)
-        assert open_at(rig, net) == 0
+        assert (open_at(rig, net), counted_sources(rig)) == (0, [])
 
 
 def reset_by_backend(flow: Client) -> None:
@@ -442,3 +442,135 @@ def test_connections_from_before_a_policy_do_not_count(open_rig: OpenRig, net: N
         flow.says("FA", seq=101, ack=501)
         flow.hears("FA", seq=501, ack=102)
     assert open_at(rig, net) == 0
+
+
+# ---- connections at a time of one source
+
+
+def counted_sources(rig: Rig) -> list[int]:
+    """What stands in each slot that is in use."""
+    slots = [x for _, bucket in rig.map("source_connections").items() for x in bucket["slots"] if x]
+    return sorted(x & 0xFFFFFF for x in slots)
+
+
+def client_at(rig: Rig, net: Net, source: str, port: int) -> Client:
+    flow = Client(rig, net, TCP, port)
+    flow.far = (source, port)
+    flow.key = rig.key(net, TCP, flow.far, flow.near)
+    return flow
+
+
+def beside(net: Net, prefix: int, *, inside: bool) -> str:
+    """An address in the client's network of that prefix that is not its own, or one in the network after it."""
+    width = (32 if net is V4 else 128) - prefix
+    return str(ip_address(int(ip_address(net.client)) ^ (1 if inside else 1 << width)))
+
+
+def comes(rig: Rig, net: Net, source: str, port: int) -> int:
+    sent = between(net, TCP, (source, port), (net.gateway, SERVED), seq=100)
+    return rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict
+
+
+def closes(flow: Client) -> None:
+    flow.says("FA", seq=101, ack=501)
+    flow.hears("FA", seq=501, ack=102)
+    flow.says("A", seq=102, ack=502)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["network", "address"])
+def test_a_source_has_so_many_and_others_have_theirs(open_rig: OpenRig, net: Net, narrow: bool) -> None:
+    rig = open_rig()
+    prefix = {(V4, False): 24, (V4, True): 32, (V6, False): 64, (V6, True): 128}[net, narrow]
+    other = beside(net, prefix, inside=False)
+    first = client_at(rig, net, net.client, 1001)
+    prefixes = {"source4": prefix, "source6": 1} if net is V4 else {"source4": 1, "source6": prefix}
+    with policy(rig, net, IN_USE, per_source=1, **prefixes):
+        first.connect()
+        assert (comes(rig, net, net.client, 1002), limited(rig, net)) == (REFUSED_LIMIT, 1)
+        if not narrow:
+            assert comes(rig, net, beside(net, prefix, inside=True), 1002) == REFUSED_LIMIT
+        client_at(rig, net, other, 1001).connect()
+        assert comes(rig, net, other, 1002) == REFUSED_LIMIT
+        assert counted_sources(rig) == [1, 1]
+        closes(first)
+        assert (comes(rig, net, net.client, 1002), counted_sources(rig)) == (FORWARDED, [1])
+
+
+def test_a_source_has_its_connections_at_each_listener(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    says = {"per_source": 1, "source4": 32, "source6": 64}
+    elsewhere = Client(rig, net, TCP, 1001)
+    elsewhere.near = (net.gateway, SPLIT)
+    service = SERVICES[net, SPLIT, TCP]
+    rig.fill_pool(service, service.backends[:1])
+    with policy(rig, net, IN_USE, **says), policy(rig, net, IN_USE, number=POLICY + 1, port=SPLIT, **says):
+        Client(rig, net, TCP, 1002).connect()
+        elsewhere.connect()
+        assert counted_sources(rig) == [1, 1]
+
+
+def test_a_limit_that_is_lowered_and_taken_away_is_that_of_those_who_come(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig()
+    first, second, uncounted = (Client(rig, net, TCP, port) for port in (1001, 1002, 1003))
+    with policy(rig, net, IN_USE, per_source=2, source4=32, source6=64):
+        first.connect()
+        second.connect()
+    uncounted.connect()
+    with policy(rig, net, IN_USE, number=POLICY + 1, per_source=1, source4=32, source6=64):
+        assert comes(rig, net, net.client, 1004) == REFUSED_LIMIT
+        closes(first)
+        assert (comes(rig, net, net.client, 1004), counted_sources(rig)) == (REFUSED_LIMIT, [1])
+        closes(second)
+        assert (comes(rig, net, net.client, 1004), counted_sources(rig)) == (FORWARDED, [])
+        closes(uncounted)
+        assert counted_sources(rig) == []
+
+
+@pytest.mark.parametrize(("per_listener", "per_source"), [(9, 1), (1, 9)], ids=["its own", "the listener's"])
+def test_handshakes_that_end_at_once_get_past_neither_limit(
+    open_rig: OpenRig, net: Net, per_listener: int, per_source: int
+) -> None:
+    rig = open_rig()
+    flows = [Client(rig, net, TCP, port) for port in (1001, 1002)]
+    with policy(rig, net, IN_USE, per_listener=per_listener, per_source=per_source, source4=32, source6=64):
+        for flow in flows:
+            flow.says("S", seq=100)
+            flow.hears("SA", seq=500, ack=101)
+        flows[0].says("A", seq=101, ack=501)
+        flows[1].says("A", seq=101, ack=501)  # a reset of the backend
+        assert (counted_sources(rig), open_at(rig, net), limited(rig, net)) == ([1], 1, 1)
+        assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 1
+
+
+@pytest.mark.parametrize("end", [closes, ages, loses_backend, begins_again, loses_half], ids=lambda x: x.__name__)
+def test_whichever_way_it_goes_it_is_taken_off_its_source_once(
+    open_rig: OpenRig, net: Net, end: Callable[[Client], None]
+) -> None:
+    """Whatever the policy says by then."""
+    rig = open_rig(limit_tcp_established=60)
+    goes, stays = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    with policy(rig, net, IN_USE, per_source=9, source4=32, source6=64):
+        goes.connect()
+        stays.connect()
+        assert counted_sources(rig) == [2]
+    if end is ages:
+        end(goes)
+        wait_until(lambda: not stays.halves())
+        assert counted_sources(rig) == []
+    else:
+        end(goes)
+        assert counted_sources(rig) == [1]
+    rig.reset()
+
+
+def test_who_finds_no_room_to_be_counted_is_let_in(open_rig: OpenRig, net: Net) -> None:
+    rig = open_rig(source_buckets=1)
+    sources = [str(ip_address(net.client) + (i << (8 if net is V4 else 64))) for i in range(18)]
+    with policy(rig, net, IN_USE, per_source=1, source4=24, source6=64):
+        for source in sources:
+            client_at(rig, net, source, 1001).connect()
+        assert counted_sources(rig) == [1] * 16
+        assert comes(rig, net, sources[15], 1002) == REFUSED_LIMIT
+        assert comes(rig, net, sources[17], 1002) == FORWARDED
+    counted = rig.counted("listener_counts")[SERVICES[net, SERVED, TCP].listener_id]
+    assert (counted["uncounted"], counted["limited"]) == (2, 1)

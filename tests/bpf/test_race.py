@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
 from .story import End, between
 from .taps import attached
 from .test_fragments import cut
+from .test_policy import IN_USE, counted_sources, limited, policy
 from .test_remote import lend
 from .world import V4, Net, World
 
@@ -297,6 +299,70 @@ def test_a_closed_connection_is_opened_again_once(rig: Rig, raced: Races, net: N
     _, verdicts = counted(rig, raced, [(x, x) for x in again])
     assert verdicts == {"VERDICT_FORWARDED": 2 * ROUNDS}
     check(rig, net, TCP, {"tcp_flows": 0, "half_open": ROUNDS}, connections=ROUNDS)
+
+
+# ---- Connections that are counted at their source
+
+
+def handshakes(rig: Rig, net: Net, sources: Sequence[str], port: int) -> list[tuple[Shot, Shot, Shot]]:
+    """The three packets of a connection of each source."""
+    made = []
+    for source in sources:
+        ends = ((source, port), (net.gateway, SERVED))
+        back = ((net.pod, BACKEND_PORT), (source, port))
+        made.append(
+            (
+                shot(rig, UPLINK_INGRESS, net, ends, protocol=TCP, flags="S", seq=100),
+                shot(rig, UPLINK_EGRESS, net, back, protocol=TCP, flags="SA", seq=500, ack=101),
+                shot(rig, UPLINK_INGRESS, net, ends, protocol=TCP, flags="A", seq=101, ack=501),
+            )
+        )
+    return made
+
+
+def many_sources(net: Net) -> list[str]:
+    """Of as many networks as a test has time for."""
+    return [str(ip_address(net.client) + (i << (8 if net is V4 else 64))) for i in range(500)]
+
+
+def test_the_last_place_of_a_source_is_given_once(rig: Rig, raced: Races, net: Net) -> None:
+    sources = many_sources(net)
+    one, other = (handshakes(rig, net, sources, port) for port in (2000, 2001))
+    with policy(rig, net, IN_USE, per_source=1, source4=32, source6=64):
+        play(rig, (x for made in (*one, *other) for x in made[:2]))
+        counted(rig, raced, [(x[2], y[2]) for x, y in zip(one, other, strict=True)])
+    assert counted_sources(rig) == [1] * len(sources)
+    standing = {"tcp_flows": len(sources), "half_open": len(sources)}
+    check(rig, net, TCP, standing, connections=len(sources))
+    assert limited(rig, net) == len(sources)
+
+
+def test_one_comes_as_the_other_of_its_source_goes(rig: Rig, raced: Races, net: Net) -> None:
+    sources = many_sources(net)
+    goes, comes = (handshakes(rig, net, sources, port) for port in (2000, 2001))
+    near = (net.gateway, SERVED)
+    fins = [
+        (
+            shot(rig, UPLINK_INGRESS, net, ((x, 2000), near), protocol=TCP, flags="FA", seq=101, ack=501),
+            shot(rig, UPLINK_EGRESS, net, ((net.pod, BACKEND_PORT), (x, 2000)), protocol=TCP, flags="FA", seq=501),
+        )
+        for x in sources
+    ]
+    with policy(rig, net, IN_USE, per_source=2, source4=32, source6=64):
+        play(rig, (x for made in (*goes, *(x[:2] for x in comes)) for x in made))
+        play(rig, (x for x, _ in fins))
+        counted(rig, raced, [(x, y[2]) for (_, x), y in zip(fins, comes, strict=True)])
+    assert counted_sources(rig) == [1] * len(sources)
+    assert limited(rig, net) == 0
+
+
+@pytest.mark.parametrize("other", ["ACK", "data"])
+def test_a_flow_that_is_promoted_once_is_counted_once(rig: Rig, raced: Races, net: Net, other: str) -> None:
+    with policy(rig, net, IN_USE, per_source=2 * ROUNDS, source4=32, source6=64):
+        play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack)))
+        counted(rig, raced, [(ack(rig, net, number), MEETING[other](rig, net, number)) for number in range(ROUNDS)])
+    assert counted_sources(rig) == [ROUNDS]
+    check(rig, net, TCP, {"tcp_flows": ROUNDS, "half_open": 0}, connections=ROUNDS)
 
 
 # ---- Fragments

@@ -78,7 +78,7 @@ def test_tcp_is_answered_with_an_rst(rig: Rig, net: Net, case: str, port: int, h
     header, data, numbers = RESETS[case]
     sent = ask(net, TCPHeader(sport=CLIENT_PORT, dport=port, **header), data)
     answered(rig, hook, sent, REJECTED_RST, rst(net, port, numbers))
-    rejected = {"connections": 0, "rejected": 1, "refused": 0, "denied": 0, "limited": 0}
+    rejected = {"connections": 0, "rejected": 1, "refused": 0, "denied": 0, "limited": 0, "uncounted": 0}
     listener = SERVICES[net, REJECTED, TCP].listener_id
     assert rig.counted("listener_counts") == ({listener: rejected} if port == REJECTED else {})
     assert {rig.entries(x) for x in FLOW_TABLES} == {0}
@@ -130,7 +130,7 @@ def test_the_share_of_reject_drops_udp_and_counts_it(rig: Rig, net: Net) -> None
     dropped(rig, UPLINK_INGRESS, ask(net, UDPHeader(sport=CLIENT_PORT, dport=REJECTED)), REJECT_SHARE)
     listener = SERVICES[net, REJECTED, UDP_PROTOCOL].listener_id
     assert rig.counted("listener_counts") == {
-        listener: {"connections": 0, "rejected": 1, "refused": 0, "denied": 0, "limited": 0}
+        listener: {"connections": 0, "rejected": 1, "refused": 0, "denied": 0, "limited": 0, "uncounted": 0}
     }
 
 

@@ -15,6 +15,7 @@ from agent.dataplane.objects import load, start_ageing
 from agent.dataplane.sizes import max_entries
 from agent.dataplane.tables import PROGRAMS, Tables
 from agent.settings import Delivery, Settings, TableSizes
+from lab.process import run
 from loader.maps import Map, possible_cpus
 from loader.objects import Object
 from loader.spec import ObjectSpec
@@ -145,6 +146,92 @@ def test_flows_are_counted_as_they_are_carried_over(settings: Settings, sizes: d
     with Tables.open(settings.pin_dir, settings.object_dir) as tables:
         assert tables.flow_usage.get(0)["tcp4"] == 3
         assert {k: v["open"] for k, v in tables.listener_connections.items() if v["open"]} == {2: 2}
+
+
+SLOTS, COUNT_BITS = 16, 24  # bpf/abi.h: of a bucket; of a slot
+
+
+def bucket_of(mark: int, buckets: int) -> int:
+    return mark * buckets >> 64 - COUNT_BITS
+
+
+def count_sources(settings: Settings, slots: dict[int, tuple[int, int]], flows: dict[int, int]) -> None:
+    """Puts marks and what they count into slots of source_connections, and flows, by their ports, at the slots."""
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        for slot, (mark, held) in slots.items():
+            bucket = tables.source_connections.get(slot // SLOTS)
+            assert slot // SLOTS == bucket_of(mark, tables.source_connections.max_entries)
+            bucket["slots"][slot % SLOTS] = mark << COUNT_BITS | held
+            tables.source_connections.set(slot // SLOTS, bucket)
+        for port, slot in flows.items():
+            for reply in (False, True):
+                key, value = flow(2 * port + reply, seen=now(), reply=reply)
+                place = 0 if reply else slot + 1
+                table = tables.flows["tcp_flows4" if port % 2 else "tcp_flows6"]
+                key = {**key, "protocol": 6, **({} if port % 2 else {"saddr": bytes(16), "daddr": bytes(16)})}
+                table.set(key, {**table.value.zero, **value, "state": 5, "packets": 9, "source_place": place})
+
+
+def sources(settings: Settings) -> tuple[dict[int, int], dict[int, int]]:
+    """Connections by mark, and the mark at which each flow is counted, 0: at none."""
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        buckets, held = tables.source_connections.max_entries, dict[int, int]()
+        marks = {0: 0}
+        for at, bucket in tables.source_connections.items():
+            for i, word in enumerate(bucket["slots"]):
+                if word:
+                    mark = marks[1 + at * SLOTS + i] = word >> COUNT_BITS
+                    assert bucket_of(mark, buckets) == at, "where no program looks for it"
+                    held[mark] = held.get(mark, 0) + word % (1 << COUNT_BITS)
+        found = {
+            key["sport"] // 2: marks[value["source_place"]]
+            for name in ("tcp_flows4", "tcp_flows6")
+            for key, value in tables.flows[name].items()
+            if not value["flags"] & 1
+        }
+        assert all(x["packets"] == 9 for name in ("tcp_flows4", "tcp_flows6") for _, x in tables.flows[name].items())
+        return held, found
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"tcp_flows": 3072}), ({"tcp_flows": 3072}, {}), ({}, {"half_open": 2000}), ({}, {"max_listeners": 9})],
+    ids=str,
+)
+def test_sources_are_counted_where_they_are_looked_for(
+    settings: Settings, before: dict[str, int], after: dict[str, int]
+) -> None:
+    load_and_close(larger(settings, **before))
+    buckets = max_entries(larger(settings, **before).tables)["source_connections"]
+    first, twice, lost = (x << 37 | x for x in (1, 3, 5))
+    at = {mark: bucket_of(mark, buckets) * SLOTS for mark in (first, twice, lost)}
+    slots = {at[first]: (first, 9), at[twice] + 2: (twice, 1), at[twice] + 7: (twice, 1), at[lost]: (lost, 5)}
+    flows = {1: at[first], 2: at[first], 3: at[first], 4: at[twice] + 2, 5: at[twice] + 7}
+    count_sources(larger(settings, **before), slots, flows)
+    load_and_close(larger(settings, **after))
+    assert sources(settings) == ({first: 3, twice: 2}, {1: first, 2: first, 3: first, 4: twice, 5: twice})
+
+
+def test_a_source_that_finds_no_room_in_another_set_is_not_counted_any_more(settings: Settings) -> None:
+    roomy = larger(settings, tcp_flows=3072)
+    load_and_close(roomy)
+    slots = {x: ((x // SLOTS << 30) + 1 + x, 1) for x in range(17)}
+    count_sources(roomy, slots, {1 + x: x for x in slots})
+    load_and_close(settings)
+    held, found = sources(settings)
+    assert (len(held), set(held.values())) == (16, {1})
+    assert sorted(found.values()) == [0, *sorted(held)]
+
+
+def test_places_do_not_change_under_flows_that_stay_in_their_tables(settings: Settings) -> None:
+    load_and_close(settings)
+    pin = settings.pin_dir / "v1" / "source_connections"
+    pin.unlink()
+    of = ("type", "array", "key", 4, "value", 8 * SLOTS, "entries", 7, "name", "source_connecti")
+    run("bpftool", "map", "create", pin, *of)
+    with pytest.raises(PinsOfAnother, match="source_connections cannot be carried over: the number of buckets is 7"):
+        load(settings, 1)
+    assert folders_of(settings) == ["v1"]
 
 
 def listen(settings: Settings, pools: int) -> None:

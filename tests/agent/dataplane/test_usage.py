@@ -27,6 +27,7 @@ def test_rooms_are_those_of_the_settings(loaded) -> None:
         "interfaces": (0, 16),
         "policies": (0, 8),
         "source_ranges": (0, 8),
+        "source_connections": (0, 8192),
         "pools": (0, 8),
         "backends": (0, 64),
         "other": (0, 0),
