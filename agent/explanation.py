@@ -294,7 +294,7 @@ def _why(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> s
         case "VERDICT_REJECTED_RST" | "VERDICT_REJECTED_ICMP" | "DROP_REJECT_SHARE":
             return _why_turned_away(outcome, listener)
         case "VERDICT_REFUSED_DENIED" | "DROP_DENIED" | "VERDICT_REFUSED_LIMIT" | "DROP_LIMITED":
-            return _why_by_policy(packet, outcome.verdict, listener)
+            return _why_by_policy(packet, outcome, listener)
         case "DROP_MALFORMED":
             return packet.fault
         case "DROP_RATE_LIMITED":  # a trial's own count begins at nothing
@@ -310,10 +310,12 @@ def _why_turned_away(outcome: Outcome, listener: ListenerReport | None) -> str:
     return _rejected(listener)
 
 
-def _why_by_policy(packet: Packet, verdict: str, listener: ListenerReport | None) -> str:
+def _why_by_policy(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> str:
     names = " and ".join(listener.policies) if listener and listener.policies else "that the last report does not name"
-    if "LIMIT" in verdict:
-        return f"the listener has as many connections as FlowPolicy {names} allows"
+    if "LIMIT" in outcome.verdict:
+        met = outcome.asked
+        who = f"source {met.one_source}" if met and met.one_source and not met.is_full else "the listener"
+        return f"{who} has as many connections as FlowPolicy {names} allows"
     return f"FlowPolicy {names} does not let {packet.tuple.source if packet.tuple else ''} begin flows"
 
 

@@ -103,6 +103,14 @@ def listener_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) 
         for outcome in ("connections", "rejected", "refused", "denied", "limited"):
             flows.add_metric((*_labels(listener), outcome), getattr(count, outcome))
     yield flows
+    uncounted = CounterMetricFamily(
+        "penstock_listener_uncounted",
+        "connections let in although there was no room to count them at their source, as a policy asks",
+        labels=_LISTENER,
+    )
+    for listener in listeners:
+        uncounted.add_metric(_labels(listener), counters.listeners.get(listener.id, ListenerCount()).uncounted)
+    yield uncounted
 
 
 def backend_metrics(listeners: tuple[ListenerReport, ...], counters: Counters) -> Iterator[Metric]:

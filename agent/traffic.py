@@ -53,7 +53,7 @@ class BackendTraffic:
 class ListenerTraffic:
     """One listener: `connections` are flows given to a backend, `rejected` those in a rejected share, `refused` those
     that found no room; `denied` are packets that would have begun one, from sources that a policy denies, `limited`
-    new connections beyond a policy's limit."""
+    new connections beyond a policy's limit, `uncounted` those that could not be counted at their source."""
 
     gateway: str
     name: str
@@ -67,6 +67,7 @@ class ListenerTraffic:
     refused: int
     denied: int
     limited: int
+    uncounted: int
     backends: tuple[BackendTraffic, ...]
 
 
@@ -187,6 +188,7 @@ def _listener(listener: ListenerReport, counters: Counters, seen: Mapping[str, S
         rejected=count.rejected,
         denied=count.denied,
         limited=count.limited,
+        uncounted=count.uncounted,
         refused=count.refused,
         backends=tuple(
             _backend(x, counters, flows, count.rejected * x.share / rejecting if x.why and rejecting else 0, seen)

@@ -21,7 +21,7 @@ MEANING: Final[Mapping[str, str]] = MappingProxyType(
         "VERDICT_REFUSED_COLLISION": "It is answered with a TCP reset, because no reply tuple is free for a new flow.",
         "VERDICT_REFUSED_MIDSTREAM": "It is answered with a TCP reset: nobody knows the stream that it goes on with.",
         "VERDICT_REFUSED_DENIED": "It is answered with a TCP reset or an ICMP error: a policy denies its source.",
-        "VERDICT_REFUSED_LIMIT": "It is answered with a TCP reset: a policy allows its listener no more connections.",
+        "VERDICT_REFUSED_LIMIT": "It is answered with a TCP reset: a policy allows its listener or source no more.",
         "VERDICT_TOO_BIG": "It is answered with ICMP: it is larger than the way to its backend; send smaller ones.",
         "VERDICT_NEIGHBOUR": "ARP or NDP asks for a gateway's address, and is answered with this interface's MAC.",
         "VERDICT_PING": "An echo request to a gateway's address: the gateway answers it itself.",

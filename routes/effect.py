@@ -48,5 +48,6 @@ def _judged(
         yield from said or [("idle", unless_taken_back("has neither tcp nor udp"))]
     if (affinity := spec.affinity) is not None:
         yield "affinity", "" if affinity.type != "None" else unless_taken_back("is None")
-    if spec.connections is not None:
-        yield "connections", of("TCP")
+    if (connections := spec.connections) is not None:
+        says = connections.per_listener or connections.per_source
+        yield "connections", of("TCP") or ("" if says else unless_taken_back("has neither perListener nor perSource"))

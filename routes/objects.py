@@ -319,9 +319,11 @@ class PolicyIdle(Trimmed, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicyConnections(Trimmed, frozen=True, forbid_unknown_fields=True):
-    """TCP connections at a time."""
+    """TCP connections at a time; None = any number."""
 
-    per_listener: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    per_listener: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    per_source: Annotated[int, Meta(ge=1, le=2**20)] | None = None
+    source_prefix: SourcePrefix | None = None
 
 
 class PolicyAffinity(Trimmed, frozen=True, forbid_unknown_fields=True):

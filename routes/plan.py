@@ -71,6 +71,7 @@ class Policy:
     who is denied is answered and not ignored. `idle_tcp`, `idle_udp`: seconds without a packet after which a flow is
     forgotten, 0 = as on the node. `affinity`: leading bits of a client's address that alone choose the backend, of IPv4
     and of IPv6; None: the whole tuple does. `per_listener`: TCP connections at a time, 0 = any number.
+    `per_source`: those of one source, and how many leading bits of an address of IPv4 and of IPv6 are one source.
     """
 
     names: tuple[str, ...]
@@ -81,6 +82,7 @@ class Policy:
     idle_udp: int = 0
     affinity: tuple[int, int] | None = None
     per_listener: int = 0
+    per_source: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,17 @@ from routes.conflicts import ROUTE_KINDS, OwnListener
 from routes.duration import milliseconds
 from routes.effect import Effect, effect
 from routes.gateways import CONTROLLER
-from routes.objects import FlowPolicy, Gateway, GroupKind, L4Route, ObjectKey, PolicySources, PolicyTargetReference
+from routes.objects import (
+    FlowPolicy,
+    Gateway,
+    GroupKind,
+    L4Route,
+    ObjectKey,
+    PolicyConnections,
+    PolicySources,
+    PolicyTargetReference,
+    SourcePrefix,
+)
 from routes.plan import Network, Policy, SourceRange
 from routes.problem import Problem
 from routes.status import PolicyAncestorStatus, PolicyStatus
@@ -74,7 +84,8 @@ def of_listener(policies: Mapping[Target, FlowPolicy], own: OwnListener, serving
         idle_tcp=_seconds(idle.tcp) if idle is not None else 0,
         idle_udp=_seconds(idle.udp) if idle is not None else 0,
         affinity=(by_client.source_prefix.ipv4, by_client.source_prefix.ipv6) if by_client is not None else None,
-        per_listener=connections.per_listener if connections is not None else 0,
+        per_listener=connections.per_listener or 0 if connections is not None else 0,
+        per_source=_per_source(connections) if connections is not None else None,
     )
 
 
@@ -142,6 +153,13 @@ def _effect(policy: FlowPolicy, target: Target, listeners: Mapping[str, Collecti
 
 def _is_gateway(target: Target) -> bool:
     return target.key.kind == Gateway.KIND
+
+
+def _per_source(connections: PolicyConnections) -> tuple[int, int, int] | None:
+    if connections.per_source is None:
+        return None
+    prefix = connections.source_prefix or SourcePrefix()
+    return connections.per_source, prefix.ipv4, prefix.ipv6
 
 
 def _seconds(text: str) -> int:

@@ -84,7 +84,9 @@ def _policy(policy: FlowPolicy) -> None:
         for field, texts in (("allow", policy.spec.sources.allow), ("deny", policy.spec.sources.deny)):
             for i, text in enumerate(texts):
                 _network(policy, f"spec.sources.{field}[{i}]", text)
-
+    connections = policy.spec.connections
+    if connections is not None and connections.source_prefix is not None and connections.per_source is None:
+        raise refuse(policy, "spec.connections.sourcePrefix", "says nothing without perSource")
     if policy.spec.idle is not None:
         for field, text in (("tcp", policy.spec.idle.tcp), ("udp", policy.spec.idle.udp)):
             if text:

@@ -132,6 +132,7 @@ def _listener_line(row: ListenerTraffic, rates: bool) -> list[str]:
         (row.refused, "refused"),
         (row.denied, "denied"),
         (row.limited, "limited"),
+        (row.uncounted, "uncounted"),
     ]
     return [*line, ", ".join([route, *(f"{count:,} {what}" for count, what in turned_away if count)])]
 

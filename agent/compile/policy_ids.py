@@ -35,7 +35,14 @@ def entry_of(policy: Policy) -> PolicyEntry:
         flags |= flag if given else 0
     affinity4, affinity6 = policy.affinity or (0, 0)
     return PolicyEntry(
-        flags, policy.sources, policy.idle_tcp, policy.idle_udp, affinity4, affinity6, policy.per_listener
+        flags,
+        policy.sources,
+        policy.idle_tcp,
+        policy.idle_udp,
+        affinity4,
+        affinity6,
+        policy.per_listener,
+        *(policy.per_source or (0, 0, 0)),
     )
 
 

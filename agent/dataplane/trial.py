@@ -13,6 +13,7 @@ import errno
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
 
@@ -33,7 +34,7 @@ from agent.packet import TCP, UDP, Packet, Tuple
 from agent.slots import slot_of
 from loader.attach import attachments
 from loader.running import constants, tag
-from routes.plan import Address, Protocol
+from routes.plan import Address, Network, Protocol
 
 _REPEATS = 16
 _LONGEST = 3500  # octets: the kernel takes a page in a test run, less what it needs itself
@@ -42,12 +43,15 @@ _LONGEST = 3500  # octets: the kernel takes a page in a test run, less what it n
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Whom a packet, or the request of its flow, is addressed to. `gateway`: flags of table `gateways`, None: it is no
-    gateway's address."""
+    gateway's address. `is_full`: the listener has as many connections as its policy allows; `one_source`: the network
+    whose connections that policy counts together with this packet's, None: it counts none by source."""
 
     address: Address
     port: int
     gateway: int | None
     listener: ListenerEntry | None
+    is_full: bool = False
+    one_source: Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,19 @@ class Trial:
             key = ListenerKey(to.address, to.port, Protocol(protocol))
             found = self._tables.listeners.get(records.listener_key_record(key))
             listener = records.listener_of(found) if found else None
-        return Asked(to.address, to.port, gateway["flags"] if gateway else None, listener)
+        flags = gateway["flags"] if gateway else None
+        if listener is None or protocol != TCP:
+            return Asked(to.address, to.port, flags, listener)
+        source = packet.tuple.source
+        policy = self._tables.policies.get(listener.policy_id)
+        return Asked(
+            to.address,
+            to.port,
+            flags,
+            listener,
+            0 < policy["per_listener"] <= self._tables.listener_connections.get(listener.listener_id)["open"],
+            ip_network((source, policy[f"source{source.version}"]), strict=False) if policy["per_source"] else None,
+        )
 
     def _slot(self, packet: Packet, asked: Asked | None, chosen: int, seed: int) -> int | None:
         if not chosen or packet.flow is None or asked is None or asked.listener is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from agent.compile.image import BACKEND_REJECT, GATEWAY_NODE_ADDRESS
 from agent.dataplane.hooks import Role
-from agent.dataplane.trial import Outcome
+from agent.dataplane.trial import Asked, Outcome
 from agent.explanation import explain
 from agent.packet import Packet
 from agent.verdicts import MEANING
@@ -18,6 +20,11 @@ from tests.agent.outcomes import LISTENERS, asked, met, outcome, packet, place, 
 
 def steps(came_to: Outcome, of: Packet | None = None) -> dict[str, str]:
     return {x.topic: x.text for x in explain(of or packet(), came_to, LISTENERS).steps}
+
+
+def limited(*, full: bool) -> Asked:
+    """By a policy that counts networks of 256 addresses, too."""
+    return replace(asked(), is_full=full, one_source=ip_network("198.51.100.0/24"))
 
 
 LOCAL = place(Role.LOCAL, Direction.EGRESS, "penstock0")
@@ -100,7 +107,14 @@ def test_way(came_to: Outcome, says: str | None) -> None:
         (outcome("VERDICT_REJECTED_RST", met=met(), backend_id=12), "the flow's backend is gone"),
         (outcome("DROP_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
         (outcome("VERDICT_REFUSED_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
-        (outcome("VERDICT_REFUSED_LIMIT"), "the listener has as many connections as FlowPolicy default/inside allows"),
+        (
+            outcome("VERDICT_REFUSED_LIMIT", asked=limited(full=True)),
+            "the listener has as many connections as FlowPolicy default/inside allows",
+        ),
+        (
+            outcome("DROP_LIMITED", asked=limited(full=False)),
+            "source 198.51.100.0/24 has as many connections as FlowPolicy default/inside allows",
+        ),
         (outcome("DROP_RATE_LIMITED"), "the agent was told to send no answers at all"),
         (outcome("VERDICT_NOT_OURS", asked=asked(None)), "192.0.2.1 is no gateway's address"),
     ],

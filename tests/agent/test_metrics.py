@@ -104,13 +104,14 @@ def test_verdicts_by_hook() -> None:
 
 
 def test_flows_by_listener_and_outcome() -> None:
-    counters = Counters({}, {1: ListenerCount(5, 2, 1, 4, 3), 9: ListenerCount(7, 7, 7, 7, 7)}, {})
+    counters = Counters({}, {1: ListenerCount(5, 2, 1, 4, 3, 6), 9: ListenerCount(7, 7, 7, 7, 7, 7)}, {})
     assert samples(metrics.listener_metrics((LISTENER,), counters)) == {
         ("penstock_listener_flows_total", ("connections",)): 5,
         ("penstock_listener_flows_total", ("rejected",)): 2,
         ("penstock_listener_flows_total", ("refused",)): 1,
         ("penstock_listener_flows_total", ("denied",)): 4,
         ("penstock_listener_flows_total", ("limited",)): 3,
+        ("penstock_listener_uncounted_total", ()): 6,
     }
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
+from socket import socket
 from typing import Any
 
 import pytest
@@ -208,10 +209,54 @@ def test_a_listener_has_so_many_connections_at_a_time(gateway: Gateway, family: 
         at = f"{OTHER[4]}:40000" if family == 4 else f"[{OTHER[6]}]:40000"
         to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
         said = gateway.command("explain", "tcp", at, to).stdout
-        assert "the listener has as many connections as FlowPolicy default/p allows" in said
+        assert "has as many connections as FlowPolicy default/p allows" in said
         gateway.kill()
         gateway.start()
         assert comes_to(gateway, "TCP", OTHER[family]) == REFUSED
         flows.pop().close()
         until(lambda: comes_to(gateway, "TCP", OTHER[family]) in PODS, "a connection is let in")
         assert ask(flows[0]).backend == served[0]
+
+
+def connected(gateway: Gateway, family: int) -> socket:
+    return connect(gateway.lab.client, GATEWAY[family], PORT, (str(CLIENT[family]), 0))
+
+
+def test_a_source_has_so_many_connections_at_a_time(gateway: Gateway, family: int) -> None:
+    connections = {"perSource": 2, "sourcePrefix": {"ipv6": 128}}
+    with ExitStack() as stack, policies(gateway, policy("p", "Gateway", "lab", connections=connections)):
+        flows = [stack.enter_context(connected(gateway, family)) for _ in range(2)]
+        served = [ask(x).backend for x in flows]
+        assert comes_to(gateway, "TCP", CLIENT[family]) == REFUSED
+        assert comes_to(gateway, "TCP", OTHER[family]) in PODS
+        assert comes_to(gateway, "UDP", CLIENT[family]) in PODS
+        at = f"{CLIENT[4]}:40000" if family == 4 else f"[{CLIENT[6]}]:40000"
+        to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
+        said = gateway.command("explain", "tcp", at, to).stdout
+        assert f"source {ip_network(CLIENT[family])} has as many connections as FlowPolicy default/p allows" in said
+        gateway.kill()
+        gateway.start()
+        assert comes_to(gateway, "TCP", CLIENT[family]) == REFUSED
+        flows.pop().close()
+        until(lambda: comes_to(gateway, "TCP", CLIENT[family]) in PODS, "a connection is let in")
+        assert ask(flows[0]).backend == served[0]
+
+
+def test_a_source_keeps_its_count_in_an_upgrade(gateway: Gateway) -> None:
+    """To tables of another size, and back; of IPv6 a /64 is one source."""
+    with ExitStack() as stack, policies(gateway, policy("p", "Gateway", "lab", connections={"perSource": 1})):
+        flows = [stack.enter_context(connected(gateway, family)) for family in FAMILIES]
+        served = [ask(x).backend for x in flows]
+        for options in (("--tcp-flows", 65536), ()):
+            gateway.stop()
+            gateway.options = options
+            gateway.start()
+            for family in FAMILIES:
+                assert comes_to(gateway, "TCP", CLIENT[family]) == REFUSED
+            assert comes_to(gateway, "TCP", OTHER[4]) in PODS
+            assert comes_to(gateway, "TCP", OTHER[6]) == REFUSED
+            assert [ask(x).backend for x in flows] == served
+        for flow in flows:
+            flow.close()
+        for family in FAMILIES:
+            until(lambda family=family: comes_to(gateway, "TCP", CLIENT[family]) in PODS, "a connection is let in")

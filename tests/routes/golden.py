@@ -78,6 +78,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
         "denied": "Reject" if policy.reject else "Drop",
         **({"idle": f"TCP {policy.idle_tcp}, UDP {policy.idle_udp}"} if policy.idle_tcp or policy.idle_udp else {}),
         **({"per listener": policy.per_listener} if policy.per_listener else {}),
+        **({"per source": str(policy.per_source)} if policy.per_source else {}),
         **({"affinity": str(policy.affinity)} if policy.affinity else {}),
     }
 

@@ -61,7 +61,7 @@ spec:
   sources: {allow: [10.0.0.0/8, "fd00::/8"], deny: [10.1.0.0/16], denied: Reject}
   idle: {tcp: 1h30m, udp: 10s}
   affinity: {type: ClientAddress, sourcePrefix: {ipv4: 24}}
-  connections: {perListener: 100}
+  connections: {perListener: 100, perSource: 10, sourcePrefix: {ipv4: 24, ipv6: 56}}
 """
 ABSENT = object()
 LISTENER = ("spec", "listeners", 1)
@@ -211,7 +211,7 @@ WRONG = [
     (POLICY, ("spec", "idle", "tcp"), 30, "spec.idle.tcp: 30 is not a duration such as 30s or 1h30m"),
     (POLICY, ("spec", "sources", "allow", 1), 7, "spec.sources.allow[1]: 7 is not a CIDR such as 192.0.2.0/24"),
     (POLICY, (*TARGET, "kind"), ABSENT, "spec.targetRefs[1].kind: is required: Gateway or TCPRoute or UDPRoute"),
-    (POLICY, ("spec", "connections", "perListener"), [1], "spec.connections.perListener: expected `int`, got `array`"),
+    (POLICY, ("spec", "connections", "perListener"), [1], "perListener: expected `int | null`, got `array`"),
     (POLICY, ("spec", "targetRefs"), [], "FlowPolicy apps/p: spec.targetRefs: expected `array` of length >= 1"),
     (
         POLICY,
@@ -251,7 +251,16 @@ WRONG = [
         0,
         "spec.connections.perListener: 0 is not a whole number from 1 to 2147483647",
     ),
-    (POLICY, ("spec", "connections"), {}, "spec.connections.perListener: is required"),
+    (POLICY, ("spec", "connections", "perSource"), 0, "perSource: 0 is not a whole number from 1 to 1048576"),
+    (POLICY, ("spec", "connections", "perSource"), 2**20 + 1, "perSource: 1048577 is not a whole number from 1 to"),
+    (POLICY, ("spec", "connections", "perSource"), ABSENT, "spec.connections.sourcePrefix: says nothing without perS"),
+    (
+        POLICY,
+        ("spec", "connections", "sourcePrefix", "ipv6"),
+        129,
+        "spec.connections.sourcePrefix.ipv6: 129 is not a whole number from 1 to 128",
+    ),
+    (POLICY, ("spec", "connections", "sourcePrefix", "ipv5"), 9, "spec.connections.sourcePrefix.ipv5: is no field"),
     (POLICY, ("spec", "affinity", "type"), "Cookie", "spec.affinity.type: 'Cookie' is none of ClientAddress, None"),
     (POLICY, ("spec", "affinity", "type"), ABSENT, "spec.affinity.type: is required: ClientAddress or None"),
     (

@@ -36,7 +36,7 @@ BACKENDS = (
     BackendTraffic(1, "default/none:80", 30, 0.3, None, {}, 0, 0, 0, "no ready endpoint"),
 )
 LISTENER = ListenerTraffic(
-    "default/edge", "web", ("192.0.2.1",), 80, "TCP", "default/web", "TCPRoute", 139, 61, 2, 4, 5, BACKENDS
+    "default/edge", "web", ("192.0.2.1",), 80, "TCP", "default/web", "TCPRoute", 139, 61, 2, 4, 5, 6, BACKENDS
 )
 TRAFFIC = Traffic(
     (LISTENER,),
@@ -68,7 +68,7 @@ def test_listeners_and_their_backends() -> None:
         "4.0 KiB",
         "12",
         "98.3 kbit/s",
-        "TCPRoute default/web, 61 rejected, 2 refused, 4 denied, 5 limited",
+        "TCPRoute default/web, 61 rejected, 2 refused, 4 denied, 5 limited, 6 uncounted",
     ]
     assert first == [
         "default/blue:80",
