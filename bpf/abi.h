@@ -341,7 +341,7 @@ struct flow {
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
-	__u32 counted_at;      /* request half: the listener of whose open connections it is one; 0: of none's */
+	__u32 counted_at;      /* request half: the listener of whose open connections it is one; 0: of none's; half-open: 1 while it is promoted */
 	__u32 source_place;    /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
 	__u64 packets;
 	__u64 bytes;

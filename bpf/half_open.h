@@ -18,8 +18,8 @@ enum half_open {
 	HALF_OPEN_REFUSED, /* the same, and this time it is the client that is told */
 };
 
-/* The handshake is complete: the pair moves to the table that is never evicted. */
-VERIFIED_ONCE int promote(int family, struct flow *half)
+/* 0 if both halves are in the table that is never evicted. */
+static __always_inline int move_to_established(int family, struct flow *half)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
@@ -43,15 +43,13 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 		pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
-	pair->request.counted_at = 0;
+	pair->request.counted_at = 0; /* else than in `half` */
 	if (pair->request.flags & FLOW_FIN) /* from now on it is the FIN's number that counts (tcp_state.h) */
 		pair->request.isn = p->seq;
 	if (pair->request.state != FLOW_CLOSED) {
 		error = take_connection(family, p, &pair->request);
-		if (error == FLOW_EXCEEDS && !flow_lookup(TABLE_TCP, family, &pair->request_key))
-			return FLOW_EXCEEDS; /* it stays as it is, and the next ACK is one too many again */
-		if (error) /* the last place may be its own: by another CPU */
-			return -1;
+		if (error)
+			return error;
 	}
 	error = pair_insert(TABLE_TCP, family);
 	if (error) {
@@ -66,6 +64,22 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);
 	count_connection(pair->request.backend_id);
 	return 0;
+}
+
+/*
+ * The handshake is complete: the pair moves to the other table. By one CPU at a time: another one could find that the last
+ * place is taken, by this very flow, and reset it. What fails stays as it is, and the next ACK tries again.
+ */
+VERIFIED_ONCE int promote(int family, struct flow *half)
+{
+	int error;
+
+	if (!half || __sync_val_compare_and_swap(&half->counted_at, 0, 1))
+		return -1;
+	error = move_to_established(family, half);
+	if (error)
+		half->counted_at = 0;
+	return error;
 }
 
 /*

@@ -192,12 +192,13 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (known != HALF_OPEN_NONE)
 			f = known_flow(family, p->protocol, &p->tuple);
 	}
-	if (!f && !takes_requests) { /* a reply whose flow another CPU promoted between our two look-ups, or not ours */
-		if (p->protocol == IPPROTO_TCP)
-			f = flow_lookup(TABLE_TCP, family, &p->tuple);
-		if (!f || !belongs_at(hook, f))
-			return VERDICT_NOT_OURS;
+	if (!f && p->protocol == IPPROTO_TCP && !is_first_syn(p->tcp_flags)) {
+		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* another CPU may have promoted it between our two look-ups */
+		if (f && !belongs_at(hook, f))
+			f = 0;
 	}
+	if (!f && !takes_requests)
+		return VERDICT_NOT_OURS;
 	if (!f) {
 		verdict = find_backend(skb, family);
 		if (verdict == FLOW_GOES_ON)

@@ -337,6 +337,21 @@ def test_the_last_place_of_a_source_is_given_once(rig: Rig, raced: Races, net: N
     assert limited(rig, net) == len(sources)
 
 
+@pytest.mark.parametrize("says", [{"per_listener": 1}, {"per_source": 1}], ids=lambda x: next(iter(x)))
+def test_the_last_place_is_not_taken_from_a_flow_by_itself(
+    rig: Rig, raced: Races, net: Net, says: dict[str, int]
+) -> None:
+    """Its ACK, and its first data, or the ACK once more."""
+    sources = many_sources(net)[: 1 if "per_listener" in says else None]
+    for port in range(2000, 2300 if len(sources) == 1 else 2001):
+        rig.reset()
+        made = handshakes(rig, net, sources, port)
+        with policy(rig, net, IN_USE, source4=32, source6=64, **says):
+            play(rig, (x for shots in made for x in shots[:2]))
+            counted(rig, raced, [(x[2], x[2]) for x in made])
+        assert (limited(rig, net), rig.entries("tcp_flows4") + rig.entries("tcp_flows6")) == (0, 2 * len(sources))
+
+
 def test_one_comes_as_the_other_of_its_source_goes(rig: Rig, raced: Races, net: Net) -> None:
     sources = many_sources(net)
     goes, comes = (handshakes(rig, net, sources, port) for port in (2000, 2001))
