@@ -46,7 +46,13 @@ WORLD = World(
     ),
     services={"a": (A,), "both": (A, B), "remote": (Pod(REMOTE),)},
 )
-OPTIONS = ("--uplink", UPLINK, "--absent-grace", "600", "--tcp-flows", "16384", "--udp-flows", "16384")
+OPTIONS = {
+    "--uplink": UPLINK,
+    "--snat-ports": "10000-10999",  # few, so that chance hits on those that are taken
+    "--absent-grace": "600",
+    "--tcp-flows": "16384",
+    "--udp-flows": "16384",
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
             stack.enter_context(witness(lab, pod))
         stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
         write(WORLD, lab.directory / "manifests")
-        gateway = Gateway(lab, lab.directory / "manifests", delivery=request.param, options=OPTIONS)
+        options = tuple(word for option in OPTIONS.items() for word in option)
+        gateway = Gateway(lab, lab.directory / "manifests", delivery=request.param, options=options)
         yield Running(stack.enter_context(gateway), remote)
 
 
