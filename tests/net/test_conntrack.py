@@ -232,7 +232,8 @@ def test_one_connection_too_many(gateway: Gateway, tracking: Tracking, family: i
     }
     file, client = gateway.manifests / "policy.yaml", gateway.lab.client
     gateway.change(lambda: file.write_text(yaml.safe_dump(policy)))
-    for port in (PORT, TO_REMOTE):
+    servers = {PORT: gateway.lab.backends["a"], TO_REMOTE: Namespace(f"{gateway.lab.prefix}remote")}
+    for port, server in servers.items():
         with ExitStack() as stack:
             run("nft", "-f", "-", namespace=client.path, stdin=LAST_ACKS)
             flows = [stack.enter_context(connect(client, GATEWAY[family], port)) for _ in range(3)]
@@ -240,6 +241,7 @@ def test_one_connection_too_many(gateway: Gateway, tracking: Tracking, family: i
             ask(flows[0])
             for flow in flows[1:]:
                 assert is_reset(flow)
+            assert not server.run("ss", "-Htn", "state", "syn-recv").stdout  # it was told first
             assert outcomes(client, GATEWAY[family], port, "TCP", 5) == {REFUSED: 5}
     gateway.change(file.unlink)
     tracking.must_be_in_order()
@@ -266,8 +268,8 @@ def test_a_wire_that_loses_packets_and_doubles_others(
     lab = gateway.lab
     end = lab.client if side == "client" else lab.backends["a"]
     with lossy(lab, end, seed=family, lose=ONE_IN_SEVEN, double=ONE_IN_SEVEN) as wire:
-        with Transfer(lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
-            transfer.until_moved(200_000)
+        with Transfer(lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=100_000) as transfer:
+            transfer.until_moved(100_000)
             assert transfer.finish().whole
         assert outcomes(lab.client, GATEWAY[family], PORT, "TCP", 5) == {"a": 5}
         tracking.must_be_in_order()
