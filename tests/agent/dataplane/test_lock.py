@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 from agent.dataplane.errors import AlreadyRunning
 from agent.dataplane.lock import AgentLock
+from agent.run_dir import LOCK
+from agent.running import running_agent
 
 HOLDER = (
     "import sys, pathlib\n"
@@ -51,6 +54,22 @@ def test_a_discarded_lock_leaves_no_file_and_can_be_taken_again(tmp_path: Path) 
     AgentLock.take(tmp_path, tmp_path / "pins").discard()
     assert list(tmp_path.iterdir()) == []
     AgentLock.take(tmp_path, tmp_path / "pins").release()
+
+
+def test_a_lock_of_a_file_that_has_gone_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between our opening it and our locking it the holder discards it, and somebody else makes it anew."""
+    take, discarded = fcntl.flock, [tmp_path / LOCK]
+
+    def late(fd: int, operation: int) -> None:
+        while discarded:
+            path = discarded.pop()
+            path.unlink()
+            path.touch()
+        take(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with AgentLock.take(tmp_path, tmp_path / "pins"):
+        assert running_agent(tmp_path) is not None
 
 
 def test_two_run_folders_share_the_pins(tmp_path: Path) -> None:
