@@ -153,6 +153,8 @@ def _gateway(
     else:
         route = f"{listener.route_kind} {listener.route}" if listener.route else "no route is attached"
         yield Step("listener", f"{listener.name} at {port} of Gateway {listener.gateway}; {route}")
+        if listener.policies:
+            yield Step("policy", f"new flows are subject to FlowPolicy {' and '.join(listener.policies)}")
 
 
 def _listener(outcome: Outcome, listeners: Sequence[ListenerReport]) -> ListenerReport | None:

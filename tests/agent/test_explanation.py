@@ -37,6 +37,7 @@ def test_all_of_a_new_flow() -> None:
         "at": "eth0 ingress (uplink_ingress)",
         "gateway": "192.0.2.1 is an address of default/edge",
         "listener": "web at TCP/80 of Gateway default/edge; TCPRoute default/web",
+        "policy": "new flows are subject to FlowPolicy default/inside",
         "flow": "none: it begins a new one",
         "slot": "99 of 4093",
         "backend": "default/a:80 at 10.0.0.2:8080 (pod-a), active; weight 3, 75.0% of new flows, "
