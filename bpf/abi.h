@@ -4,17 +4,17 @@
  *
  * Decides: the layout of each map's key and value, the verdicts, the drop reasons, the states.
  * Rules:
- *   - This is the only header that reaches Python, and it does so through BTF: names here are the names in
- *     `bpftool map dump`; metrics and tables use them in lower case. (agent/compile, which is pure, repeats the few numbers
- *     it needs; a test compares them.)
+ *   - This is the only header that reaches Python, and it does so through BTF: names here are the names in `bpftool
+ *     map dump`; metrics and tables use them in lower case. (agent/compile, which is pure, repeats the few numbers it
+ *     needs; a test compares them.)
  *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
  *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
  *   - Padding is explicit and zero: keys are hashed byte by byte.
  *   - An upgrade carries over what the tables hold by the names of members and enumerators: those may be added, moved,
  *     widened, renumbered and dropped. So a name keeps its meaning; what means something else gets another name.
- * Must never: renumber an enum whose values stand in a narrower integer (flow_state, flow_flag, gateway_flag) or are ids
- * (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a pointer,
- * a bit field or a function.
+ * Must never: renumber an enum whose values stand in a narrower integer (flow_state, flow_flag, gateway_flag) or are
+ * ids (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a
+ * pointer, a bit field or a function.
  */
 #ifndef PENSTOCK_ABI_H
 #define PENSTOCK_ABI_H
@@ -54,16 +54,16 @@ enum verdict {
 	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
 	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
-	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow, and whose own port, nobody knows */
-	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a TCP reset or an ICMP error: a policy denies its source */
-	VERDICT_REFUSED_LIMIT = 10, /* ... answered with a TCP reset: its listener, or its source there, has as many connections as a policy allows */
+	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow and port nobody knows */
+	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a reset or an ICMP error: a policy denies its source */
+	VERDICT_REFUSED_LIMIT = 10, /* ... with a TCP reset: listener, or source, has as many as a policy allows */
 	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than the way to its backend */
 	VERDICT_NEIGHBOUR = 12,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
 	VERDICT_RELATED = 14,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until the first of its datagram comes; seen again then */
+	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until its datagram's first comes; seen again */
 	DROP_MALFORMED = 16,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 17,	  /* TCP fragment to a gateway; UDP: overlaps, its flow is unknown, or no room to wait */
+	DROP_FRAGMENT = 17,	  /* TCP fragment to a gateway; UDP: overlaps, has no flow, or no room to wait */
 	DROP_PROTOCOL = 18,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
 	DROP_REJECT_SHARE = 19,	  /* UDP in the weight share of a backendRef that cannot be served */
 	DROP_NO_BACKEND = 20,	  /* listener without a pool, or an empty slot: a defect of the control plane */
@@ -71,11 +71,11 @@ enum verdict {
 	DROP_TABLE_FULL = 22,	  /* as REFUSED_FULL, but nothing could be answered */
 	DROP_FLOW_COLLISION = 23, /* as REFUSED_COLLISION, but nothing could be answered */
 	DROP_MIDSTREAM = 24,	  /* as REFUSED_MIDSTREAM, but nothing could be answered */
-	DROP_DENIED = 25,	  /* new flow whose source a policy denies, which is not to be answered or could not be */
+	DROP_DENIED = 25,	  /* new flow whose source a policy denies, and that is not or cannot be answered */
 	DROP_LIMITED = 26,	  /* as REFUSED_LIMIT, but nothing could be answered */
-	DROP_NO_FLOW = 27,	  /* belongs to no flow, cannot begin one and is not worth an answer: late reply, stray RST, ICMP error */
+	DROP_NO_FLOW = 27,	  /* of no flow, can begin none, is not worth an answer: late reply, stray RST */
 	DROP_MARTIAN = 28,	  /* would begin a flow, but its source is a gateway address */
-	DROP_MOVING = 29,	  /* would begin a flow or go on with a handshake while an upgrade carries the flows over */
+	DROP_MOVING = 29,	  /* would begin a flow or go on with a handshake while an upgrade moves the flows */
 	DROP_INTERNAL = 30,	  /* a kernel helper failed */
 	VERDICT_COUNT = 31,
 };
@@ -93,7 +93,7 @@ enum delivery {
  */
 struct in_force {
 	__u32 set;	    /* N */
-	__u32 moving_until; /* seconds since boot; before that no flow begins, ends or is promoted: they are being read */
+	__u32 moving_until; /* seconds since boot; before that no flow begins, ends or is promoted */
 };
 
 struct address {
@@ -123,8 +123,8 @@ struct snat_key {
 
 /*
  * symmetric: backends out there whose replies to any client pass this node all the same, so that they see the client.
- * route_mtus: what is sent there may be no longer than that; 0: than its interface says. bpf_fib_lookup knows a route's MTU
- *   only if it is locked, the stack goes by any.
+ * route_mtus: what is sent there may be no longer than that; 0: than its interface says. bpf_fib_lookup knows a route's
+ *   MTU only if it is locked, the stack goes by any.
  */
 struct network {
 	__u32 prefix; /* bits that count of all that follows: 32 for the family, and those of the address */
@@ -213,7 +213,7 @@ enum backend_state {
 struct backend {
 	struct address address;
 	__u16 port;
-	__u16 generation; /* grows when the id is given to another endpoint; a flow that holds an older one finds it GONE */
+	__u16 generation; /* grows when the id goes to another endpoint; a flow that holds an older one finds it GONE */
 	enum backend_state state;
 	__u32 listener_id;
 	__u16 ref; /* position of its backendRef in the rule, for people */
@@ -380,7 +380,10 @@ struct flow_usage {
 	__u64 last_sweep; /* nanoseconds since boot */
 };
 
-/* snat_ports: one element; how new flows to backends behind an uplink find a port. Both are halved when `tries` is large. */
+/*
+ * snat_ports: one element; how new flows to backends behind an uplink find a port. Both are halved when `tries` is
+ * large.
+ */
 struct snat_ports {
 	__u64 tries; /* at random ports, of late */
 	__u64 taken; /* ... that met a live flow: of all tries so many as there are ports in use */

@@ -9,10 +9,10 @@
  *   - A segment in mid-stream without a flow is adopted where the address is kept: the hash finds the backend it had
  *     (which resets it if it was another). Elsewhere we reset it.
  *   - The backend sees the client's own address where the reply must pass our hooks: a backend on the node, or behind
- *     an uplink in a segment that the operator says is symmetric. Else it sees an address of ours (snat.h): so it is for
- *     backends behind an uplink, and for clients on the node. A gateway's address that is the node's own is never lent
- *     to a backend on the node: replies would not leave the stack. Without a way to the backend a flow begins as if it were
- *     on the node, so that the stack can tell the client; its next first packet begins it anew.
+ *     an uplink in a segment that the operator says is symmetric. Else it sees an address of ours (snat.h): so it is
+ *     for backends behind an uplink, and for clients on the node. A gateway's address that is the node's own is never
+ *     lent to a backend on the node: replies would not leave the stack. Without a way to the backend a flow begins as
+ *     if it were on the node, so that the stack can tell the client; its next first packet begins it anew.
  * Must never: touch a live pair of another flow. A taken reply tuple means another source port, or a refusal.
  */
 #ifndef PENSTOCK_ADMIT_H
@@ -127,7 +127,8 @@ static __always_inline enum table first_table(const struct packet *p)
 /* What came of inserting the pair: the verdict, FLOW_GOES_ON, FLOW_COLLIDES or FLOW_MIDSTREAM. */
 static __always_inline int settle(struct packet *p, int family, struct pair *pair, int error)
 {
-	if (error == -EEXIST && flow_lookup(first_table(p), family, &pair->request_key)) /* another CPU found a port for it */
+	/* another CPU found a port for it */
+	if (error == -EEXIST && flow_lookup(first_table(p), family, &pair->request_key))
 		return FLOW_GOES_ON;
 	if (error == -EEXIST && !may_snat(p))
 		return FLOW_MIDSTREAM;
@@ -147,9 +148,10 @@ static __always_inline int settle(struct packet *p, int family, struct pair *pai
 }
 
 /*
- * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in, FLOW_NEEDS_PORT,
- * FLOW_COLLIDES, FLOW_MIDSTREAM, or the verdict. A lost race against the same flow on another CPU counts as success: its
- * pair serves as well, established or not. If it is not complete yet, ours says the same and carries this packet.
+ * A new flow of this CPU's packet to the backend chosen for it: FLOW_GOES_ON when both halves are in,
+ * FLOW_NEEDS_PORT, FLOW_COLLIDES, FLOW_MIDSTREAM, or the verdict. A lost race against the same flow on another CPU
+ * counts as success: its pair serves as well, established or not. If it is not complete yet, ours says the same and
+ * carries this packet.
  */
 VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 {

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Internet checksums (RFC 1071), incrementally (RFC 1624) and from scratch.
+ *
+ * Decides: the sums themselves; which words changed is the caller's to say.
+ * Rules: sums are of words as they lie in memory, in whatever byte order: RFC 1071 does not care.
+ * Must never: touch a packet, or know what a field means: UDP's 0 (no checksum) is for whoever writes it.
  */
 #ifndef PENSTOCK_CHECKSUM_H
 #define PENSTOCK_CHECKSUM_H

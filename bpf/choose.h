@@ -2,9 +2,11 @@
 /*
  * Picks the backend of a new flow: listener -> pool -> slot -> backend.
  *
+ * Decides: which backend a new flow gets.
  * Rules: the slot is a hash of the packet's own tuple (of its source alone, if a policy asks for affinity) with a seed
  * that all nodes share, so any node, and a node that forgot, picks the same backend. Which slot holds which backend is
  * the control plane's business (weighted Maglev).
+ * Must never: look at whether the backend is alive: a slot that cannot be served holds BACKEND_REJECT.
  */
 #ifndef PENSTOCK_CHOOSE_H
 #define PENSTOCK_CHOOSE_H
@@ -58,7 +60,10 @@ static __always_inline __u32 leading_bits(__u32 prefix, int i)
 	return bits >= 32 ? ~0U : bpf_htonl(~0U << (32 - bits));
 }
 
-/* Of this CPU's packet. A function of its own: each word has three cases, and the verifier would try all of them together. */
+/*
+ * Of this CPU's packet. A function of its own: each word has three cases, and the verifier would try all of them
+ * together.
+ */
 VERIFIED_ONCE __u32 source_hash(int family, __u32 prefix)
 {
 	struct packet *p = this_cpu_packet();
@@ -73,7 +78,10 @@ VERIFIED_ONCE __u32 source_hash(int family, __u32 prefix)
 	return finish_hash(hash);
 }
 
-/* Backend id for a new flow of this tuple; BACKEND_REJECT, or BACKEND_NONE if the pool has a hole. `affinity`: as in packet. */
+/*
+ * Backend id for a new flow of this tuple; BACKEND_REJECT, or BACKEND_NONE if the pool has a hole. `affinity`: as in
+ * packet.
+ */
 static __always_inline __u32 choose(int family, const union tuple *t, __u32 pool_id, __u8 affinity)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);

@@ -2,6 +2,10 @@
 /*
  * The data path's clock: whole seconds since boot.
  * The coarse clock costs 6 ns where ktime_get_ns costs 36 (kernel 5.11 and later have it).
+ *
+ * Decides: what "now" is to every idle limit.
+ * Rules: one clock for all that is compared, and abi.h's times are its seconds.
+ * Must never: be used where less than a tick counts: what is measured in nanoseconds has ktime_get_ns.
  */
 #ifndef PENSTOCK_CLOCK_H
 #define PENSTOCK_CLOCK_H

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Counting of listeners, backends and flows; packets by verdict are counted in verdict.h.
+ *
+ * Decides: what of a flow is counted where.
  * Rules: per CPU, so nothing is shared. A TCP connection counts when it is established, a UDP flow when it begins.
+ * Must never: decide anything by what was counted: the limit of connections has a count of its own (policy.h).
  */
 #ifndef PENSTOCK_COUNTS_H
 #define PENSTOCK_COUNTS_H

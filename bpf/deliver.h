@@ -7,14 +7,17 @@
  *   straight out of the uplink; both take one off the hop limit, which the stack would have done. Out of our own
  *   interface the stack has sent the packet, and done it.
  * Flows of backends out there go straight from uplink to uplink in both ways of delivery (outward_way says why).
- * Other SNAT flows, and what came through our own interface, enter the stack through that interface: there the gateway's
- *   address is an expected source (its route points there), and the node's own is accepted (accept_local); elsewhere
- *   both would be martians.
+ * Other SNAT flows, and what came through our own interface, enter the stack through that interface: there the
+ *   gateway's address is an expected source (its route points there), and the node's own is accepted (accept_local);
+ *   elsewhere both would be martians.
+ *
+ * Decides: which way a packet takes, by the operator's choice, its flow and its size.
  * Rules: what redirect cannot do goes by the stack: too large for the way out, hop limit spent, no way known. A packet
- *   redirected to an uplink meets our egress hook there; the mark says that it is done. Where the stack would tell itself
- *   that a packet is too large, since the node's own address is the source, we tell the client. That its hops are spent the
- *   stack tells the client of a packet that we leave as it came: its way is that to the gateway's address. (On a gateway
- *   address that is the node's own nobody does.)
+ *   redirected to an uplink meets our egress hook there; the mark says that it is done. Where the stack would tell
+ *   itself that a packet is too large, since the node's own address is the source, we tell the client. That its hops
+ *   are spent the stack tells the client of a packet that we leave as it came: its way is that to the gateway's
+ *   address. (On a gateway address that is the node's own nobody does.)
+ * Must never: lose a packet that the stack could still deliver.
  */
 #ifndef PENSTOCK_DELIVER_H
 #define PENSTOCK_DELIVER_H

@@ -2,11 +2,12 @@
 /*
  * The pair protocol: a flow is two entries, one per direction, that live and die together.
  *
+ * Decides: when two entries are one flow, and for how long it lives.
  * Rules:
  *   - Insert the reply entry first, then the request entry, both NOEXIST; if the second fails the first is taken back.
  *     There is no two-key transaction in BPF: whoever meets half a pair treats it as absent.
- *   - Both halves carry one random generation. Removing writes generation 0 into a half before deleting it: elements are
- *     reused at once, so a reader copies what it needs and then checks key_check and generation again.
+ *   - Both halves carry one random generation. Removing writes generation 0 into a half before deleting it: elements
+ *     are reused at once, so a reader copies what it needs and then checks key_check and generation again.
  *   - The twin's key is the reverse of what the entry rewrites to. It is derived, never stored.
  * Must never: leave a reply entry without its request entry on purpose; change `to_*` of a live entry.
  */
@@ -237,8 +238,8 @@ static __always_inline __u32 limit_when_established(int family, __u32 limit)
 }
 
 /*
- * `other`: the other half, if it is there. What was never answered is worth less: a UDP flow of which one half has had no
- * packet (Linux' nf_conntrack_udp_timeout), a SYN alone (sent again it begins anew).
+ * `other`: the other half, if it is there. What was never answered is worth less: a UDP flow of which one half has
+ * had no packet (Linux' nf_conntrack_udp_timeout), a SYN alone (sent again it begins anew).
  */
 static __always_inline __u32 idle_limit(int family, const struct flow *f, const struct flow *other)
 {
@@ -336,9 +337,9 @@ static __always_inline void half_remove(enum table table, int family, const unio
 		return;
 	is_request = !(half->flags & FLOW_REPLY);
 	/*
-	 * Only one of all who want it takes it out: the others' look at it may be so old that it is another flow by now, and
-	 * that one's count would be released. While it is young, nobody makes room by it (clear_if_dead), so it stays
-	 * what it is until it is out; generation 0 is one that was left behind.
+	 * Only one of all who want it takes it out: the others' look at it may be so old that it is another flow by
+	 * now, and that one's count would be released. While it is young, nobody makes room by it (clear_if_dead), so
+	 * it stays what it is until it is out; generation 0 is one that was left behind.
 	 */
 	half->seen = now_seconds();
 	if (generation && __sync_val_compare_and_swap(&half->generation, generation, 0) != generation)

@@ -6,12 +6,12 @@
  * Rules:
  *   - The first fragment is translated as any packet, and its ports are remembered under addresses and identification;
  *     what comes later is rewritten in its addresses only, for the checksum of the whole is in the first.
- *   - A fragment to a gateway that comes before its first has passed is kept, and sent through the same hook again as soon
- *     as it has: before that its flow may not have begun. At the hooks of replies nothing is kept: nobody can tell
- *     whose it is.
+ *   - A fragment to a gateway that comes before its first has passed is kept, and sent through the same hook again as
+ *     soon as it has: before that its flow may not have begun. At the hooks of replies nothing is kept: nobody can
+ *     tell whose it is.
  *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722), and so is a TCP fragment. A datagram
- *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so that
- *     a duplicate is not kept for the next of that number.
+ *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so
+ *     that a duplicate is not kept for the next of that number.
  * Memory is bounded: DATAGRAMS in the making, HELD fragments of HELD_OCTETS, by least recent use.
  * Must never: keep or drop a fragment that may be the node's own.
  */
@@ -61,7 +61,8 @@ struct held_key {
 struct held {
 	__u32 seen; /* seconds since boot */
 	__u32 length;
-	__u8 frame[HELD_OCTETS + ETH_HLEN + 2]; /* in two parts, each of which may be HELD_OCTETS long to the verifier */
+	/* in two parts, each of which may be HELD_OCTETS long to the verifier */
+	__u8 frame[HELD_OCTETS + ETH_HLEN + 2];
 };
 
 /* A first fragment in hand, as it was rewritten. */
@@ -142,7 +143,8 @@ static long mark_word(__u32 step, void *context)
 	if (marking->to < high)
 		units &= ~0ULL >> ((high - marking->to) & 63);
 	marking->overlaps = (__sync_fetch_and_or(&marking->datagram->units[number], units) & units) != 0;
-	return marking->overlaps; /* no further: another CPU that marks the same piece just now must not meet our marks */
+	/* no further: another CPU that marks the same piece just now must not meet our marks */
+	return marking->overlaps;
 }
 
 /* Notes that the piece has come. Not 0: some of it had come before. */
@@ -169,11 +171,12 @@ static __always_inline struct datagram *new_datagram(const struct datagram_key *
 	fresh->sport = sport;
 	fresh->dport = dport;
 	fresh->first_seen = now;
-	bpf_map_update_elem(&datagrams, key, fresh, BPF_NOEXIST); /* another CPU may have the same fragment: one of us is late */
+	/* another CPU may have the same fragment: one of us is late */
+	bpf_map_update_elem(&datagrams, key, fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&datagrams, key);
 }
 
-/* From 1 to `most`, a power of 2, as it was before: in a shape that clang leaves alone and the verifier of 6.1 follows. */
+/* From 1 to `most`, a power of 2, as it was before: in a shape that clang leaves alone and 6.1's verifier follows. */
 static __always_inline __u32 bounded(__u32 length, __u32 most)
 {
 	length--;
@@ -193,8 +196,8 @@ static __always_inline int is_open(int family, struct packet *p, const struct da
 }
 
 /* Keeps the fragment until its first has passed: VERDICT_HELD, FLOW_GOES_ON if it has meanwhile, or a drop. */
-static __always_inline int hold(struct __sk_buff *skb, struct packet *p, int family, const struct datagram_key *datagram,
-				__u32 now)
+static __always_inline int hold(struct __sk_buff *skb, struct packet *p, int family,
+				const struct datagram_key *datagram, __u32 now)
 {
 	struct held_key key = {};
 	__u32 zero = 0, length = skb->len;
@@ -222,7 +225,8 @@ static __always_inline int hold(struct __sk_buff *skb, struct packet *p, int fam
 		begun = bpf_map_lookup_elem(&datagrams, datagram);
 		if (!begun || !is_open(family, p, begun))
 			return VERDICT_HELD;
-		return bpf_map_delete_elem(&held_fragments, &key) ? VERDICT_HELD : FLOW_GOES_ON; /* whose delete it is, sends */
+		/* whose delete it is, sends */
+		return bpf_map_delete_elem(&held_fragments, &key) ? VERDICT_HELD : FLOW_GOES_ON;
 	}
 	return DROP_FRAGMENT;
 }
@@ -254,7 +258,8 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 		return is_gateways ? DROP_MALFORMED : FLOW_IS_ABSENT;
 	datagram = bpf_map_lookup_elem(&datagrams, &key);
 	if (datagram && seconds_since(datagram->first_seen, now) > (piece.at ? FRAGMENT_SECONDS : 1)) {
-		bpf_map_delete_elem(&datagrams, &key); /* the rest of it was lost, and this is another of the same number */
+		/* the rest of it was lost, and this is another of the same number */
+		bpf_map_delete_elem(&datagrams, &key);
 		datagram = 0;
 	}
 	if (!piece.at) {

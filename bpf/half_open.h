@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * A TCP segment that met no established flow: is it part of a handshake that we know?
+ *
+ * Decides: what becomes of the segment: translated, dropped while flows move, turned into a reset, or none of ours.
+ * Rules: tcp_state.h says what a segment means; here it is done: states are moved on, a finished handshake goes to
+ * the table that is never evicted, and a policy's limit of connections is asked there. Another CPU may do the same at
+ * the same moment: whoever is late leaves it as it is, and the next segment tries again.
+ * Must never: begin a flow, or move one while flows are carried over from one set of tables to the next.
  */
 #ifndef PENSTOCK_HALF_OPEN_H
 #define PENSTOCK_HALF_OPEN_H

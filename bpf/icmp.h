@@ -2,12 +2,13 @@
 /*
  * ICMP errors about packets of our flows (RFC 792, RFC 4443): "fragmentation needed", "time exceeded", "unreachable".
  *
+ * Decides: which flow's an error is, and who is to hear of it.
  * Rules:
  *   - An error quotes the packet that it is about, as we sent it on. The quoted tuple turned round is that of a packet
  *     that goes the error's own way: that one's flow entry says who the error is for, and what the quoted packet was
  *     before we rewrote it.
- *   - The error's source stays: a router's address tells somebody something. If it is the end that the quoted packet was
- *     for, it becomes the gateway's (or the client's) as that of any other packet of the flow.
+ *   - The error's source stays: a router's address tells somebody something. If it is the end that the quoted packet
+ *     was for, it becomes the gateway's (or the client's) as that of any other packet of the flow.
  *   - ICMP's checksum covers the quotation; a quoted transport checksum is kept right where the quotation reaches it.
  * Must never: answer an error, or let one keep a flow alive or change its state: anybody can send one (RFC 5927).
  */
@@ -70,7 +71,8 @@ static __always_inline int read_quote6(struct __sk_buff *skb, const struct packe
 			__be16 offset;
 		} fragment;
 
-		if (bpf_skb_load_bytes(skb, quote->l4, &fragment, sizeof(fragment)) || (fragment.offset & bpf_htons(0xfff8)))
+		if (bpf_skb_load_bytes(skb, quote->l4, &fragment, sizeof(fragment)) ||
+		    (fragment.offset & bpf_htons(0xfff8)))
 			return -1;
 		quote->protocol = fragment.nexthdr;
 		quote->l4 += 8;

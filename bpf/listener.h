@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Is this packet addressed to a gateway, and is somebody listening?
+ *
+ * Decides: whose a packet is by its destination: a gateway's, and there a listener's.
+ * Rules: an address is a gateway's if table `gateways` has it, and listened at if `listeners` has it with port and
+ * protocol; the agent writes both.
+ * Must never: choose a backend (choose.h), or write a table.
  */
 #ifndef PENSTOCK_LISTENER_H
 #define PENSTOCK_LISTENER_H
@@ -28,7 +33,7 @@ static __always_inline struct gateway *gateway_of(int family, const union tuple 
 	return bpf_map_lookup_elem(&gateways, &address);
 }
 
-/* A gateway's address as a source: nobody out there or on the node has it, and two gateways must not talk in circles. */
+/* A gateway's address as a source: nobody has it, and two gateways must not talk in circles. */
 static __always_inline int is_from_gateway(int family, const union tuple *t)
 {
 	struct address address __attribute__((aligned(8))) = {};

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The maps that the agent knows. Sizes are those of a default installation; the agent sets them before load.
+ *
+ * Decides: which tables there are, and their types.
  * Rules: types come from abi.h. Scratch space that nobody else reads is declared where it is used; it is pinned too,
  * for two objects share their maps by name.
+ * Must never: define a layout: those are abi.h's.
  */
 #ifndef PENSTOCK_MAPS_H
 #define PENSTOCK_MAPS_H

@@ -2,9 +2,11 @@
 /*
  * ARP (RFC 826) and neighbour discovery (RFC 4861) for gateway addresses: no interface holds them, so we answer.
  *
+ * Decides: which questions are answered.
  * Rules: only on uplinks, only for addresses that are not the node's own (the kernel answers for those). The request
  * is turned into its answer and sent back. A duplicate address probe (from ::) is answered to all nodes. What RFC 4861
  * section 7.1.1 forbids to believe (hop limit below 255: from beyond a router; another code) is left to the kernel.
+ * Must never: answer for an address that somebody else has.
  */
 #ifndef PENSTOCK_NEIGHBOUR_H
 #define PENSTOCK_NEIGHBOUR_H

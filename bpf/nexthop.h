@@ -2,9 +2,11 @@
 /*
  * The way out of this node, cached in the flow entry for a second.
  *
+ * Decides: by which interface, to which MAC and up to which length a flow's packets go.
  * Rules: the kernel's FIB decides (bpf_fib_lookup); we keep its answer so that a packet costs no look-up. It expires
- * here, in the data path, so that it stays right while the agent is dead. What it does not tell is the MTU of a route, if
- * that is not locked: that is in table `route_mtus`.
+ * here, in the data path, so that it stays right while the agent is dead. What it does not tell is the MTU of a
+ * route, if that is not locked: that is in table `route_mtus`.
+ * Must never: be believed for longer than a second.
  */
 #ifndef PENSTOCK_NEXTHOP_H
 #define PENSTOCK_NEXTHOP_H

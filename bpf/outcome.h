@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What a stage says to the next one, when it is not the packet's verdict (verdicts are not negative).
+ *
+ * Decides: the names of what is neither dropped nor done yet.
+ * Rules: every one of them is turned into a verdict, or into a packet that goes on, before end() in trace.h counts.
+ * Must never: be counted, or reach Python.
  */
 #ifndef PENSTOCK_OUTCOME_H
 #define PENSTOCK_OUTCOME_H

@@ -2,9 +2,11 @@
 /*
  * Is a packet to the node's own address meant for a connection of the node's own?
  *
- * Rules: asked only on a gateway address that is the node's own, of what has no flow and is no first SYN. The node may have
- * chosen the listener's port as the source of a connection to somebody else: what comes from there is the node's. A socket
- * that is not connected is another matter: the agent refuses a port that one has, so it came later.
+ * Decides: whether such a packet is left to the node.
+ * Rules: asked only on a gateway address that is the node's own, of what has no flow and is no first SYN. The node
+ * may have chosen the listener's port as the source of a connection to somebody else: what comes from there is the
+ * node's. A socket that is not connected is another matter: the agent refuses a port that one has, so it came later.
+ * Must never: be asked for a packet of a flow that is known.
  */
 #ifndef PENSTOCK_OWN_SOCKET_H
 #define PENSTOCK_OWN_SOCKET_H
@@ -61,7 +63,8 @@ VERIFIED_ONCE int is_nodes_own(struct __sk_buff *skb, int family)
 		wanted.ipv6.sport = bpf_htons(p->tuple.v6.sport);
 		wanted.ipv6.dport = bpf_htons(p->tuple.v6.dport);
 	}
-	return p->protocol == IPPROTO_TCP ? is_own_connection(skb, &wanted, size) : is_own_conversation(skb, &wanted, size);
+	return p->protocol == IPPROTO_TCP ? is_own_connection(skb, &wanted, size) :
+					    is_own_conversation(skb, &wanted, size);
 }
 
 #endif /* PENSTOCK_OWN_SOCKET_H */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the programs know of the packet in hand.
- * Rules: nothing here but data, and nothing of the kernel's headers but integers: bcc compiles this for `penstock trace`
- * where there are no headers. All of it is what a trace shows of a packet, as the BTF of `packet_scratch` has it.
+ *
+ * Decides: which facts there are about a packet.
+ * Rules: nothing here but data, and nothing of the kernel's headers but integers: bcc compiles this for `penstock
+ * trace` where there are no headers. All of it is what a trace shows of a packet, as the BTF of `packet_scratch` has
+ * it.
+ * Must never: hold what is of one stage only, or a pointer.
  */
 #ifndef PENSTOCK_PACKET_H
 #define PENSTOCK_PACKET_H

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Making pairs: both halves in, or neither (flow.h has the protocol), and known to ageing.
+ *
+ * Decides: whether a flow that is wanted may be: its own tuples are free, or whoever holds one is dead.
+ * Rules: the reply half first. A half of which the other is missing is dead, unless it is so young that another CPU
+ * may be about to put the other one in. Who put a pair in hands it to ageing, so that it stands in a turnstile once.
+ * Must never: take a live flow's place, or leave one half behind.
  */
 #ifndef PENSTOCK_PAIR_H
 #define PENSTOCK_PAIR_H
@@ -36,7 +41,8 @@ static __always_inline struct flow *flow_in_the_making(void)
 
 	if (!pair)
 		return 0;
-	OPAQUE(pair); /* before 6.2 the verifier allows no arithmetic on what may be NULL, and clang adds before it checks */
+	/* before 6.2 the verifier allows no arithmetic on what may be NULL, and clang adds before it checks */
+	OPAQUE(pair);
 	return &pair->request;
 }
 
@@ -74,9 +80,11 @@ VERIFIED_ONCE int clear_if_dead(enum table table, int family, int is_request)
 	if (!occupant)
 		return OCCUPANT_NONE;
 	generation = occupant->generation;
-	if (live_twin(table, family, key, occupant, &pair->twin) || seconds_since(occupant->seen, now_seconds()) < YOUNG_SECONDS) {
+	if (live_twin(table, family, key, occupant, &pair->twin) ||
+	    seconds_since(occupant->seen, now_seconds()) < YOUNG_SECONDS) {
 		twin_key(family, key, occupant, &pair->twin);
-		return is_request || same_tuple(family, &pair->twin, &pair->request_key) ? OCCUPANT_SAME : OCCUPANT_OTHER;
+		return is_request || same_tuple(family, &pair->twin, &pair->request_key) ? OCCUPANT_SAME :
+											   OCCUPANT_OTHER;
 	}
 	twin_key(family, key, occupant, &pair->twin);
 	/* As pair_remove(), but for the stack: 6.1 counts 32 octets for each call. */

@@ -4,7 +4,8 @@
  *
  * Decides: whether a packet has one (TCP or UDP, not a fragment), where its transport header starts.
  * Rules:
- *   - IPv4 options and IPv6 extension headers are stepped over (RFC 8200 section 4; at most MAX_EXTENSIONS), never read.
+ *   - IPv4 options and IPv6 extension headers are stepped over (RFC 8200 section 4; at most MAX_EXTENSIONS), never
+ *     read.
  *   - Headers outside the linear part are pulled in once. Lengths come from skb->len, not tot_len (0 in BIG TCP).
  * Must never: write to the packet, or trust a length field further than the data goes.
  */
@@ -137,7 +138,8 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		struct ipv6_opt_hdr *extension;
 
-		if (next != IPPROTO_FRAGMENT && next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) {
+		if (next != IPPROTO_FRAGMENT && next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_DSTOPTS) {
 			p->l4 = offset;
 			p->protocol = next;
 			return PARSED_FLOW;

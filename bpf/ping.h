@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Echo requests to gateway addresses are answered here (RFC 792, RFC 4443 section 4.2): no stack holds the address.
+ *
+ * Decides: which of them are answered: all but those beyond the limit of answers.
+ * Rules: the packet itself becomes its answer, identifier, number and data as they were; the budget is that of
+ * refusals.
+ * Must never: be asked for an address that is the node's own: its stack answers.
  */
 #ifndef PENSTOCK_PING_H
 #define PENSTOCK_PING_H

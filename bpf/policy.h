@@ -2,13 +2,16 @@
 /*
  * What a listener's policy says to a packet that would begin a flow.
  *
+ * Decides: whether a flow may begin, and how many connections a listener may have.
  * Rules:
- *   - Only new flows are asked (for the number of connections once more when the handshake ends): a policy that changes touches none that has begun.
- *   - The agent gives a policy that changes another id, and switches the listener when all of it is written: a packet meets
- *     the old policy or the new one, never a part of either. One that is taken away meanwhile denies without an answer.
- *   - A connection counts from the end of its handshake until both ends have said FIN, or its pair is removed (flow.h). A
- *     handshake is not counted: whoever floods with SYNs takes nobody's place. Of one too many when it ends,
- *     its segments reset the backend and the client in turn, until one of them gives up.
+ *   - Only new flows are asked (for the number of connections once more when the handshake ends): a policy that
+ *     changes touches none that has begun.
+ *   - The agent gives a policy that changes another id, and switches the listener when all of it is written: a packet
+ *     meets the old policy or the new one, never a part of either. One that is taken away meanwhile denies without an
+ *     answer.
+ *   - A connection counts from the end of its handshake until both ends have said FIN, or its pair is removed
+ *     (flow.h). A handshake is not counted: whoever floods with SYNs takes nobody's place. Of one too many when it
+ *     ends, its segments reset the backend and the client in turn, until one of them gives up.
  * Must never: be asked for a packet of an established flow.
  */
 #ifndef PENSTOCK_POLICY_H
@@ -71,8 +74,8 @@ static __always_inline int is_at_limit(int family, const struct packet *p, const
 #define ADDING_TRIES 16
 
 /*
- * One more, if they are fewer than `most`, else FLOW_EXCEEDS; FLOW_IS_ABSENT: so many CPUs were quicker that we gave up.
- * Never one too many for a moment, for another CPU's flow would be refused for it.
+ * One more, if they are fewer than `most`, else FLOW_EXCEEDS; FLOW_IS_ABSENT: so many CPUs were quicker that we gave
+ * up. Never one too many for a moment, for another CPU's flow would be refused for it.
  */
 static __always_inline int add_one(__s64 *open, __u32 most)
 {

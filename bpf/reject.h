@@ -3,18 +3,21 @@
  * Answers that refuse: TCP RST (RFC 9293 section 3.10.7.1), ICMP port unreachable (RFC 792, RFC 4443 section 3.1) and
  * "too big".
  *
+ * Decides: what is said to whom, and how often.
  * Rules:
  *   - The packet itself is turned into its answer and sent back the way it came.
  *   - An RST to a segment with ACK has seq = its ack; else seq 0 and ack = seq + length, SYN and FIN counting one:
  *     the length comes from the IP header (a short frame is padded), or a client hangs for minutes.
  *   - Behind IP options or extension headers a UDP datagram gets no answer, since the quotation would not hold its
  *     ports, nor a segment whose checksum is unfinished: the NIC would write it where it was, behind the end of an RST.
- *   - Refusals and echo replies share one limit per CPU and second; "too big" has one of its own, as large. Never answer an RST, an ICMP error or a multicast.
- *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field must
- *     hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. An ICMP error's
- *     headers go in front of what it quotes, so the NIC finds the field where it was, in the quotation. Whatever it
- *     writes, the sum from the transport header on becomes the complement of what the field holds now, and that goes into
- *     ICMP's checksum (Linux' local checksum offload).
+ *   - Refusals and echo replies share one limit per CPU and second; "too big" has one of its own, as large. Never
+ *     answer an RST, an ICMP error or a multicast.
+ *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field
+ *     must hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. An
+ *     ICMP error's headers go in front of what it quotes, so the NIC finds the field where it was, in the quotation.
+ *     Whatever it writes, the sum from the transport header on becomes the complement of what the field holds now,
+ *     and that goes into ICMP's checksum (Linux' local checksum offload).
+ * Must never: send an answer to an answer.
  */
 #ifndef PENSTOCK_REJECT_H
 #define PENSTOCK_REJECT_H
@@ -72,7 +75,10 @@ struct rst6 {
 	struct tcphdr tcp;
 };
 
-/* What goes in front of what an ICMP error quotes: an IP header without options and of the transport header these octets. */
+/*
+ * What goes in front of what an ICMP error quotes: an IP header without options and of the transport header these
+ * octets.
+ */
 struct icmp_front4 {
 	__u8 pad[2];
 	struct ethhdr eth;
@@ -245,7 +251,8 @@ static __always_inline __u32 quoted_transport(const struct packet *p)
 static __always_inline __u64 sum_of_transport(struct __sk_buff *skb, const struct packet *p, __u8 *transport, __u32 sum)
 {
 	__u32 at = p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check);
-	__u16 field = p->protocol == IPPROTO_TCP ? ((struct tcphdr *)transport)->check : ((struct udphdr *)transport)->check;
+	__u16 field = p->protocol == IPPROTO_TCP ? ((struct tcphdr *)transport)->check :
+						   ((struct udphdr *)transport)->check;
 
 	if (is_checksum_partial(skb, p->l4 + at))
 		return (__u64)sum + (__u16)~field;

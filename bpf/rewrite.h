@@ -2,6 +2,7 @@
 /*
  * Turns a packet into its other side's: addresses, ports, checksums, and one hop less when we forward it ourselves.
  *
+ * Decides: nothing: what a packet becomes is in its flow's entry.
  * Rules: header fields only, so a GSO super-packet stays what it is; no byte is inserted or removed.
  * The transport checksum goes through bpf_l4_csum_replace, which knows CHECKSUM_PARTIAL (only the pseudo header's share
  * may change) from CHECKSUM_COMPLETE (skb->csum must follow). For IPv6 it gets COMPLETE wrong before 6.16 (it takes

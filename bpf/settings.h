@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the agent sets before the programs are loaded (rodata: the verifier drops the branches not taken).
+ *
+ * Decides: the defaults.
  * Rules: one object file for all nodes; defaults here are those of agent/settings.py. Times in seconds. Four
- * constants of all installations are among them, which the agent does not set: the limits of a table that fills, and the
- * two that stand at the end.
+ * constants of all installations are among them, which the agent does not set: the limits of a table that fills, and
+ * the two that stand at the end.
+ * Must never: hold what changes while the programs run.
  */
 #ifndef PENSTOCK_SETTINGS_H
 #define PENSTOCK_SETTINGS_H

@@ -2,15 +2,17 @@
 /*
  * Flows whose backend does not see the client: which address and port it sees instead.
  *
+ * Decides: that address and port, and when there is none.
  * Rules:
- *   - Behind an uplink, where replies must find this very node: an address of the node's own and a port of the range that
- *     is kept free for us. On the node: the gateway's address, to which replies come through our own interface.
- *   - The client's own port if it is in the range and free, else fresh random ones, for linear probing clusters. When the
- *     range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most.
- *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole range.
- *     A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
+ *   - Behind an uplink, where replies must find this very node: an address of the node's own and a port of the range
+ *     that is kept free for us. On the node: the gateway's address, to which replies come through our own interface.
+ *   - The client's own port if it is in the range and free, else fresh random ones, for linear probing clusters. When
+ *     the range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most.
+ *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole
+ *     range. A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
  *   - How many of the random ports were taken tells how full the range is, for the backends that new flows go to now:
  *     counting the ports in use would take a table of its own.
+ * Must never: take a tuple that a live flow has.
  */
 #ifndef PENSTOCK_SNAT_H
 #define PENSTOCK_SNAT_H
@@ -132,7 +134,8 @@ static __always_inline int insert_snat(enum table table, int family, struct pair
 	}
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < SNAT_PROBES && error == -EEXIST; i++) {
-		int is_random = i || search.port < search.port_min || (__u32)search.port - search.port_min >= search.ports;
+		int is_random = i || search.port < search.port_min ||
+				(__u32)search.port - search.port_min >= search.ports;
 
 		if (sources && take_source(family, request, sources))
 			return -1;

@@ -168,7 +168,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		return verdict;
 
 	read_clock(p);
-	if (takes_requests) { /* what goes on from here is addressed to a gateway, or is a remote backend's in a handshake */
+	/* what goes on from here is addressed to a gateway, or is a remote backend's in a handshake */
+	if (takes_requests) {
 		gateway = gateway_of(family, &p->tuple);
 		p->node_address = gateway && (gateway->flags & GATEWAY_NODE_ADDRESS);
 		takes_requests = gateway != 0;
@@ -210,7 +211,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 					  VERDICT_REFUSED_COLLISION :
 					  DROP_FLOW_COLLISION;
 		if (verdict == FLOW_MIDSTREAM)
-			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM : DROP_MIDSTREAM;
+			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM :
+										   DROP_MIDSTREAM;
 		if (verdict != FLOW_GOES_ON)
 			goto answered;
 		f = known_flow(family, p->protocol, &p->tuple);
@@ -250,8 +252,10 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		skb->mark = 0;
 		return end(skb, p, hook, VERDICT_REDIRECTED, weight, TC_ACT_UNSPEC);
 	}
-	/* Not this interface's: frames for other hosts (promiscuous mode), and tagged ones, which belong to the VLAN's own
-	 * interface (it may be an uplink itself). */
+	/*
+	 * Not this interface's: frames for other hosts (promiscuous mode), and tagged ones, which belong to the VLAN's
+	 * own interface (it may be an uplink itself).
+	 */
 	if (skb->pkt_type == PACKET_OTHERHOST || skb->vlan_present)
 		verdict = VERDICT_NOT_OURS;
 	else if (skb->protocol == bpf_htons(ETH_P_IP))

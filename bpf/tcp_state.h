@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a TCP segment means for its flow. Never looks at payload, never drops a segment of a known flow.
+ * What a TCP segment means for its flow.
  *
+ * Decides: the flow's state, and when it is promoted, begun anew or let rest.
+ * Rules: as follows.
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
  *   SYN --backend's SYN-ACK of ISN+1 (or of data with the SYN, too)--> SYN_ACK
  *       --client's ACK of exactly the backend's ISN+1--> established
- *   RST: RESET, and not gone, for we cannot tell whether it was believed. A client that goes on all the same is what it would
- *   have been (a handshake's last ACK establishes, and counts), or is met in mid-stream anew.
+ *   RST: RESET, and not gone, for we cannot tell whether it was believed. A client that goes on all the same is what it
+ *   would have been (a handshake's last ACK establishes, and counts), or is met in mid-stream anew.
  *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH
  *       --client's ACK of about where the backend is--> established
  * Established (never evicted):
- *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6), but for less than an open one that says
- *   nothing; both: CLOSED, rests. A backend whose FIN does not acknowledge the client's closes by itself.
- *   RST: if its number may be right (a blind one, RFC 5961, must not cost the flow), RESET: a short rest and not removal;
- *   when the sender of the RST goes on with anything else, the flow is what it was.
+ *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6), but for less than an open one that
+ *   says nothing; both: CLOSED, rests. A backend whose FIN does not acknowledge the client's closes by itself.
+ *   RST: if its number may be right (a blind one, RFC 5961, must not cost the flow), RESET: a short rest and not
+ *   removal; when the sender of the RST goes on with anything else, the flow is what it was.
  *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
  *   answers it with a challenge ACK (RFC 5961 section 4); we pass both.
+ * Must never: look at payload, or drop a segment of a known flow.
  */
 #ifndef PENSTOCK_TCP_STATE_H
 #define PENSTOCK_TCP_STATE_H
@@ -33,14 +36,16 @@ enum tcp_step {
 #define HANDSHAKE_DATA_MAX 65536
 
 /*
- * How far from the backend's last number a client's ACK may be that belongs to a connection met in mid-stream. A backend
- * may answer strangers (a challenge ACK, RFC 5961 section 5), so only the number tells: one guess in 1024 is right.
+ * How far from the backend's last number a client's ACK may be that belongs to a connection met in mid-stream. A
+ * backend may answer strangers (a challenge ACK, RFC 5961 section 5), so only the number tells: one guess in 1024 is
+ * right.
  */
 #define ADOPTED_WITHIN (1 << 21)
 
 /*
- * How far beyond its receiver's last ACK an RST may be (and a FIN, with its data, or before it when it is sent again): as much as may be under way on a long fat pipe. The receiver
- * believes only the very next number (RFC 5961 section 3.2), which we do not know; a blind RST is right once in 512.
+ * How far beyond its receiver's last ACK an RST may be (and a FIN, with its data, or before it when it is sent
+ * again): as much as may be under way on a long fat pipe. The receiver believes only the very next number (RFC 5961
+ * section 3.2), which we do not know; a blind RST is right once in 512.
  */
 #define RST_WITHIN (1 << 23)
 
@@ -92,8 +97,9 @@ static __always_inline enum tcp_step half_open_reply(struct flow *f, struct flow
 }
 
 /*
- * Does the client's ACK prove that it saw the SYN-ACK? A backend that took data with the SYN may have sent more; it does
- * so only for a client that showed a cookie of its (RFC 7413 section 4.1), so the wider range is no help to a spoofer.
+ * Does the client's ACK prove that it saw the SYN-ACK? A backend that took data with the SYN may have sent more; it
+ * does so only for a client that showed a cookie of its (RFC 7413 section 4.1), so the wider range is no help to a
+ * spoofer.
  */
 static __always_inline int is_handshake_ack(const struct flow *reply, __u32 ack)
 {
@@ -153,7 +159,7 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 			return STEP_PASS;
 		if (!(f->flags & FLOW_FIN))
 			f->isn = seq;
-		/* In this half alone: the other one's flags are the other direction's to write, on another CPU maybe. */
+		/* In this half alone: the other's flags are the other direction's to write, on another CPU maybe. */
 		if ((f->flags & (FLOW_REPLY | FLOW_FIN)) == FLOW_REPLY &&
 		    (!(twin->flags & FLOW_FIN) || (__s32)(ack - twin->isn) <= 0))
 			f->flags |= FLOW_BACKEND_FIRST;

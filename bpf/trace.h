@@ -2,11 +2,15 @@
 /*
  * How a packet ends: it is counted, and shown to whoever traces.
  *
- * A tracer is a program in `tracers`, which is called last, by a tail call: it finds in this CPU's packet what became of
- * it, and must return its `action`. An empty slot costs nothing: the kernel turns the call into a jump past it.
- * Why not fexit, or a probe: there are kernels without kprobes, and such as refuse trampolines (lockdown), that do this.
- * Rules: `tracers` is not pinned, and the agent does not keep it open. The kernel empties a program array when no process
- * has it open any more: that is how a tracer goes with its process, however that ends.
+ * A tracer is a program in `tracers`, which is called last, by a tail call: it finds in this CPU's packet what became
+ * of it, and must return its `action`. An empty slot costs nothing: the kernel turns the call into a jump past it.
+ * Why not fexit, or a probe: there are kernels without kprobes, and such as refuse trampolines (lockdown), that do
+ * this.
+ *
+ * Decides: nothing of the packet: what is left is to count and to show it.
+ * Rules: `tracers` is not pinned, and the agent does not keep it open. The kernel empties a program array when no
+ * process has it open any more: that is how a tracer goes with its process, however that ends.
+ * Must never: cost a packet anything while nobody traces; let a tracer decide what becomes of a packet.
  */
 #ifndef PENSTOCK_TRACE_H
 #define PENSTOCK_TRACE_H

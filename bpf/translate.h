@@ -2,9 +2,11 @@
 /*
  * A packet of a known flow: follow its state, count it, rewrite it, send it on.
  *
+ * Decides: whether the entry that was found is this packet's flow, alive, and at a hook where it may be.
  * Rules: one look-up per established packet, whatever its direction. The entry may be given to another flow while we
  * read it: what the rewrite needs is copied first and checked after (flow.h). The twin is looked at only when a TCP
  * flag changes the state, and once a second for UDP, whose table may evict one half: the other half restores it.
+ * Must never: begin a flow, or rewrite a packet by an entry that another flow has taken meanwhile.
  */
 #ifndef PENSTOCK_TRANSLATE_H
 #define PENSTOCK_TRANSLATE_H
@@ -61,7 +63,8 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	twin_key(family, &p->tuple, f, &pair->twin);
 	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
 	if (twin && twin->generation == f->generation) {
-		int astray = !(f->flags & FLOW_REPLY) && !f->nexthop.ifindex && !twin->packets; /* as of a SYN in half_open.h */
+		/* as of a SYN in half_open.h */
+		int astray = !(f->flags & FLOW_REPLY) && !f->nexthop.ifindex && !twin->packets;
 
 		if (!astray && idle_seconds(f, twin, now_seconds()) <= idle_limit(family, f, twin))
 			return FLOW_GOES_ON;
@@ -83,7 +86,7 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	return FLOW_GOES_ON;
 }
 
-/* The backend of a request is gone for good; for what has agreed on nothing with it: is in no EndpointSlice any more. */
+/* The backend of a request is gone for good; for what has agreed on nothing with it: is in no EndpointSlice. */
 static __always_inline int has_lost_backend(const struct flow *f, int even_absent)
 {
 	__u32 backend_id = f->backend_id;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Counting: every packet at every hook ends in exactly one verdict.
- * Rules: only end() in trace.h calls count(), and process() in tc.bpf.c that; everything below it returns a verdict. A packet is
- * counted as the wire's: gso_segs of a super-packet.
+ *
+ * Decides: which cell a packet is counted in.
+ * Rules: only end() in trace.h calls count(), and process() in tc.bpf.c that; everything below it returns a verdict.
+ * A packet is counted as the wire's: gso_segs of a super-packet.
+ * Must never: count a packet twice, or not at all.
  */
 #ifndef PENSTOCK_VERDICT_H
 #define PENSTOCK_VERDICT_H

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Wire formats whose kernel headers (linux/icmp.h, linux/if_arp.h) pull in the C library, which BPF has none of.
+ *
+ * Decides: which wire formats have a struct of ours.
+ * Rules: formats only, as the RFCs draw them, and what is used of their numbers.
+ * Must never: grow a function.
  */
 #ifndef PENSTOCK_WIRE_H
 #define PENSTOCK_WIRE_H

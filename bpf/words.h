@@ -3,6 +3,9 @@
  * Addresses as machine words.
  * abi.h declares addresses as octets, for people; the programs move them as 32-bit words. may_alias keeps that legal C,
  * and every place it is used on is at least 4-byte aligned (the verifier would refuse it otherwise).
+ *
+ * Decides: how addresses are moved and compared.
+ * Must never: be given an address that is not aligned to 4 octets.
  */
 #ifndef PENSTOCK_WORDS_H
 #define PENSTOCK_WORDS_H
