@@ -10,13 +10,15 @@ Must never: take anything out of the old map.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from loader.convert import Octets, converted
 from loader.errors import Incompatible
 from loader.maps import Map, MapType
+
+Mask: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 ByKey: Final = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.LPM_TRIE})
 ByIndex: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
@@ -28,8 +30,11 @@ def can_carry(old: Map, new: Map) -> bool:
     return kinds <= ByKey or (old.type == new.type and kinds <= ByIndex)
 
 
-def carry_over(old: Map, new: Map, after_each: Callable[[], object] = int) -> int:
-    """Put all that `old` holds into `new`; how many entries. `after_each` is called after some thousand each.
+def carry_over(
+    old: Map, new: Map, after_each: Callable[[], object] = int, only: Callable[[Octets], Mask] | None = None
+) -> int:
+    """Put all that `old` holds into `new`; how many entries. `after_each` is called after some thousand each; `only`
+    tells of rows of `old`'s values which are wanted (not of a per-CPU map).
 
     Incompatible (a type, a value, the size), naming what.
     """
@@ -37,6 +42,9 @@ def carry_over(old: Map, new: Map, after_each: Callable[[], object] = int) -> in
         raise Incompatible(new.name, "type", _kind(old), _kind(new))
     carried = 0
     for old_keys, old_values in old.chunks():
+        if only is not None:
+            wanted = only(old_values)
+            old_keys, old_values = old_keys[wanted], old_values[wanted]  # noqa: PLW2901
         values = _widened(converted(_narrowed(old, old_values), old.value, new.value, new.name, "value"), new)
         keys = converted(old_keys, old.key, new.key, new.name, "key")
         carried += len(keys)

@@ -55,13 +55,13 @@ def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
         _require_same_numbers(current, btf)
         differs = _differences(specs(number_of(current)), current)
         changed = changes(current, settings.tables)
-        if lacks := tuple(lacking(current, changed)):
+        if lacks := tuple(lacking(current, changed, settings.limits.half_open)):
             raise PinsOfAnother(f"{'; '.join(lacks)}; {_REMEDY}")
         if not differs:
             return _in_place(specs(number_of(current)), current)
         _tell(changed, differs)
         number = number_of(current) + 1
-        return _successor(specs(number), current, settings.pin_dir / f"v{number}")
+        return _successor(specs(number), current, settings.pin_dir / f"v{number}", settings.limits.half_open)
     except Incompatible as error:
         raise PinsOfAnother(_explain(error)) from error
 
@@ -162,11 +162,11 @@ def _in_place(specs: Sequence[ObjectSpec], current: Path) -> tuple[Object, Objec
     return programs, ageing
 
 
-def _successor(specs: Sequence[ObjectSpec], current: Path, folder: Path) -> tuple[Object, Object]:
+def _successor(specs: Sequence[ObjectSpec], current: Path, folder: Path, handshake_limit: int) -> tuple[Object, Object]:
     attempt = 1
     while True:
         try:
-            return _succeeded(specs, current, folder)
+            return _succeeded(specs, current, folder, handshake_limit)
         except Lapsed:
             discard(folder)
             if attempt == _ATTEMPTS:
@@ -180,11 +180,11 @@ def _successor(specs: Sequence[ObjectSpec], current: Path, folder: Path) -> tupl
             raise
 
 
-def _succeeded(specs: Sequence[ObjectSpec], current: Path, folder: Path) -> tuple[Object, Object]:
+def _succeeded(specs: Sequence[ObjectSpec], current: Path, folder: Path, handshake_limit: int) -> tuple[Object, Object]:
     programs, ageing = _both(lambda spec: Object.load_after(spec, folder, current, TIMERS), specs)
     try:
         maps = {**ageing.maps, **programs.maps}
-        succession = Succession(current, folder, maps, programs.programs, ageing.btf)
+        succession = Succession(current, folder, maps, programs.programs, ageing.btf, handshake_limit=handshake_limit)
         succession.carry_out(lambda: start_ageing(ageing))
     except BaseException:
         programs.close()

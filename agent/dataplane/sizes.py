@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.dataplane.handshakes import under_way
 from agent.settings import TableSizes, option
 from loader.maps import Map
 from loader.transfer import entries
@@ -78,10 +79,11 @@ def changes(folder: Path, wanted: TableSizes) -> tuple[Change, ...]:
     )
 
 
-def lacking(folder: Path, changed: Iterable[Change]) -> Iterator[str]:
-    """A sentence for each change that leaves no room for what the set holds now."""
+def lacking(folder: Path, changed: Iterable[Change], handshake_limit: int) -> Iterator[str]:
+    """A sentence for each change that leaves no room for what the set holds now. A handshake is over after
+    `handshake_limit` seconds."""
     for x in changed:
-        if x.wanted < x.was and (live := _live(folder, x.setting)) > x.wanted:
+        if x.wanted < x.was and (live := _live(folder, x.setting, handshake_limit)) > x.wanted:
             what = _FLOWS.get(x.setting) or _COUNTED[x.setting][1]
             yield (
                 f"{option(x.setting)} {x.wanted:,} is too small: {live:,} {what} are live; say {option(x.setting)} "
@@ -106,14 +108,21 @@ def _size(pin: Path) -> int | None:
         return table.max_entries
 
 
-def _live(folder: Path, setting: str) -> int:
+def _live(folder: Path, setting: str, handshake_limit: int) -> int:
     if setting == "tcp_flows":
         with Map.open_pinned(folder / "flow_usage") as usage:
             counted = usage.get(0)
         return max(int(counted[x]) for x in ("tcp4", "tcp6"))
+    if setting == "half_open":
+        return max((_handshakes(folder / f"half_open{family}", handshake_limit) + 1) // 2 for family in (4, 6))
     if setting in _FLOWS:
         return max((_entries(folder / f"{setting}{family}") + 1) // 2 for family in (4, 6))
     return _entries(folder / _COUNTED[setting][0])
+
+
+def _handshakes(pin: Path, limit: int) -> int:
+    with Map.open_pinned(pin) as table:
+        return sum(int(under_way(table, values, limit).sum()) for _, values in table.chunks())
 
 
 def _entries(pin: Path) -> int:

@@ -15,7 +15,7 @@ made good afterwards, and no packet of a known flow ever meets a table without i
 that time waits (docs/operations.md has figures). Counters, and a FIN or RST, of the last instant may be missed: a
 flow that ended just then stays until it is idle for as long as an open one may be.
 Rules: until step 4 whatever fails leaves the old set as it was. Packets that are under way (fragments) and scratch
-space are not carried over; of a counter whose verdict has gone, nothing is.
+space are not carried over, nor handshakes whose time is up; of a counter whose verdict has gone, nothing is.
 Must never: change or empty a table of the old set; put a set in force of which something is missing.
 """
 
@@ -30,6 +30,7 @@ from typing import Final
 
 import numpy as np
 
+from agent.dataplane.handshakes import under_way
 from agent.dataplane.sets import discard, put_in_force
 from agent.dataplane.source_counts import SourceCounts
 from agent.dataplane.tables import FLOWS
@@ -41,7 +42,7 @@ from loader.errors import Incompatible, InterfaceGone
 from loader.maps import Map
 from loader.program import Program
 from loader.quiescence import wait_for_running_programs
-from loader.transfer import carry_over
+from loader.transfer import Mask, carry_over
 
 TIMERS: Final = frozenset({"ageing"})
 """Tables that a set has to itself: a timer runs one set's programs."""
@@ -74,16 +75,25 @@ class Lapsed(Exception):
 
 
 class Succession:
-    """One set's place taken by another. `maps` and `programs` are the new set's, `btf` its types."""
+    """One set's place taken by another. `maps` and `programs` are the new set's, `btf` its types; `handshake_limit`:
+    seconds after which a handshake is over."""
 
     def __init__(
-        self, old: Path, new: Path, maps: Mapping[str, Map], programs: Mapping[str, Program], btf: Btf
+        self,
+        old: Path,
+        new: Path,
+        maps: Mapping[str, Map],
+        programs: Mapping[str, Program],
+        btf: Btf,
+        *,
+        handshake_limit: int,
     ) -> None:
         self._old = old
         self._new = new
         self._maps = maps
         self._programs = programs
         self._btf = btf
+        self._handshake_limit = handshake_limit
         self._lease_ends = 0.0
 
     def carry_out(self, start_ageing: Callable[[], None]) -> None:
@@ -123,7 +133,7 @@ class Succession:
         wait_for_running_programs()
         for name in (*FLOWS, "flow_usage", "source_seed"):
             if name in replaced:
-                carry_over(replaced[name], self._maps[name], self._renew)
+                carry_over(replaced[name], self._maps[name], self._renew, self._wanted(name, replaced[name]))
         connections: Counter[int] = Counter()
         sources = self._sources(replaced)
         live = {
@@ -137,6 +147,11 @@ class Succession:
                 open_at.set(listener_id, {"open": connections[listener_id]})
         sources.write()
         self._renew()
+
+    def _wanted(self, name: str, table: Map) -> Callable[[Octets], Mask] | None:
+        if not name.startswith("half_open"):
+            return None
+        return lambda values: under_way(table, values, self._handshake_limit)
 
     def _sources(self, replaced: Mapping[str, Map]) -> SourceCounts:
         name = "source_connections"

@@ -288,6 +288,19 @@ def test_a_size_that_is_too_small_for_what_is_live_is_refused(
     assert folders_of(settings) == ["v1"]
 
 
+def test_handshakes_whose_time_is_up_need_no_room(settings: Settings) -> None:
+    """A flood leaves a table full of them, for their places are not needed afterwards."""
+    load_and_close(larger(settings, half_open=4096))
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        table = tables.flows["half_open4"]
+        made = (flow(1 + x, seen=now() if x < 10 else 0, reply=x % 2 == 0) for x in range(3000))
+        table.set_many(({**key, "protocol": 6}, {**table.value.zero, **value, "state": 1}) for key, value in made)
+    load_and_close(larger(settings, half_open=1024))
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        left = sorted(x["sport"] for x, _ in tables.flows["half_open4"].items())
+    assert left == list(range(1, 11))
+
+
 def test_another_size_is_told_in_one_line(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     load_and_close(settings)

@@ -1,0 +1,24 @@
+"""Which half-open flows are handshakes under way: one whose time is up stands in its table until its place is needed.
+
+Rules: by each half's own last packet. A pair of which one half is left behind counts as absent (bpf/flow.h), as it
+would have a moment later. A table of a version that has no such field has nothing but handshakes under way.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from loader.convert import Octets, dtype_of
+from loader.maps import Map
+from loader.transfer import Mask
+
+
+def under_way(table: Map, values: Octets, limit: int) -> Mask:
+    """For each row of values: whether it had a packet within so many seconds."""
+    flows = values[:, : table.value.size].copy().view(dtype_of(table.value.types, table.value.type_id))[:, 0]
+    if "seen" not in (flows.dtype.names or ()):
+        return np.ones(len(values), np.bool_)
+    now = int(time.clock_gettime(time.CLOCK_MONOTONIC))
+    return now - flows["seen"].astype(np.int64) <= limit
