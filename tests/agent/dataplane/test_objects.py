@@ -223,6 +223,21 @@ def test_a_source_that_finds_no_room_in_another_set_is_not_counted_any_more(sett
     assert sorted(found.values()) == [0, *sorted(held)]
 
 
+def test_there_is_room_for_twice_as_many_sources_as_flows(settings: Settings) -> None:
+    load_and_close(settings)
+    with Tables.open(settings.pin_dir, settings.object_dir) as tables:
+        room = tables.source_connections.max_entries * len(tables.source_connections.get(0)["slots"])
+    assert room == 2 * 2 * (settings.tables.tcp_flows + settings.tables.half_open)
+
+
+def test_a_set_that_counts_no_sources_has_a_successor_that_does(settings: Settings) -> None:
+    load_and_close(settings)
+    for name in ("source_connections", "source_seed"):
+        (settings.pin_dir / "v1" / name).unlink()
+    load_and_close(larger(settings, tcp_flows=2048))
+    assert sources(settings) == ({}, {})
+
+
 def test_places_do_not_change_under_flows_that_stay_in_their_tables(settings: Settings) -> None:
     load_and_close(settings)
     pin = settings.pin_dir / "v1" / "source_connections"
