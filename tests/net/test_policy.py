@@ -158,7 +158,10 @@ def test_who_is_denied_is_told_by_explain_and_status(gateway: Gateway, family: i
             for x in gateway.status()["objects"]
             if x["kind"] == "FlowPolicy"
         }
-        assert conditions == {"p": [("Accepted", "Accepted")], "q": [("Accepted", "Conflicted")]}
+        assert conditions == {
+            "p": [("Accepted", "Accepted"), ("Effective", "Effective")],
+            "q": [("Accepted", "Conflicted")],
+        }
 
 
 def test_a_new_agent_finds_the_policy_in_force(gateway: Gateway, family: int) -> None:
