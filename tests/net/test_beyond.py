@@ -187,7 +187,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("who", "where"), list(WAYS), ids="-".join)
+@pytest.mark.parametrize(("who", "where"), list(WAYS), ids=["-".join(x) for x in WAYS])
 def test_traceroute(beyond: tuple[Gateway, Namespace], who: str, where: str, family: int, protocol: str) -> None:
     """Every machine on the way is seen once, and the client knows its own packet in what they quote."""
     lab = beyond[0].lab
