@@ -235,7 +235,7 @@ struct listener_count {
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
-	__u64 limited;	   /* new connections turned away: the listener, or their source there, has as many as a policy allows */
+	__u64 limited;	   /* new connections turned away: the listener, or their source there, is at its limit */
 	__u64 uncounted;   /* connections let in although the table had no room to count them at their source */
 };
 
@@ -245,8 +245,9 @@ struct listener_connections {
 };
 
 /*
- * source_connections: what sources with a limit have open (source.h). A slot is its source's mark << SOURCE_COUNT_BITS |
- * connections; 0: nobody's. A mark, m of 2^k (k = 64 - SOURCE_COUNT_BITS), is in bucket m * buckets >> k.
+ * source_connections: what sources with a limit have open (source.h). A slot is its source's mark <<
+ * SOURCE_COUNT_BITS | connections; 0: nobody's. A mark, m of 2^k (k = 64 - SOURCE_COUNT_BITS), is in bucket m *
+ * buckets >> k.
  */
 struct source_bucket {
 	__u64 slots[SOURCE_SLOTS];
@@ -341,7 +342,7 @@ struct flow {
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
-	__u32 counted_at;      /* request half: the listener of whose open connections it is one; 0: of none's; half-open: 1 while it is promoted */
+	__u32 counted_at;      /* request half: the listener that counts it as open, or 0; half-open: 1 in promote() */
 	__u32 source_place;    /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
 	__u64 packets;
 	__u64 bytes;

@@ -2,6 +2,7 @@
 /*
  * Begins flows: whether there is room, and whose address the backend sees.
  *
+ * Decides: whether a flow begins here, and under whose address and port.
  * Rules:
  *   - A TCP flow begins half-open. Only a finished handshake moves it to the table that is never evicted (tcp_state.h).
  *   - Room there is promised at the SYN: refused SYNs cost a client a clean RST, a refused promotion would cost a

@@ -306,8 +306,9 @@ static __always_inline void count_live(int family, __s64 change)
 }
 
 /*
- * A connection that is no longer open: it is not one of its listener's and its source's from now on. Whoever takes `counted_at`
- * (`source_place`) away takes the connection off, so it happens once, however often and on however many CPUs this is called.
+ * A connection that is no longer open: it is not one of its listener's and its source's from now on. Whoever takes
+ * `counted_at` (`source_place`) away takes the connection off, so it happens once, however often and on however many
+ * CPUs this is called.
  */
 static __always_inline void release(struct flow *request)
 {

@@ -73,8 +73,8 @@ static __always_inline int move_to_established(int family, struct flow *half)
 }
 
 /*
- * The handshake is complete: the pair moves to the other table. By one CPU at a time: another one could find that the last
- * place is taken, by this very flow, and reset it. What fails stays as it is, and the next ACK tries again.
+ * The handshake is complete: the pair moves to the other table. By one CPU at a time: another one could find that the
+ * last place is taken, by this very flow, and reset it. What fails stays as it is, and the next ACK tries again.
  */
 VERIFIED_ONCE int promote(int family, struct flow *half)
 {

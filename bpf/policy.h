@@ -100,9 +100,11 @@ static __always_inline int take_at_listener(__u32 listener_id, __u32 limit, stru
 	return error;
 }
 
-static __always_inline int take_at_source(int family, __u32 listener_id, const struct policy *policy, struct flow *request)
+static __always_inline int take_at_source(int family, __u32 listener_id, const struct policy *policy,
+					  struct flow *request)
 {
-	int place = count_at_source(source_mark(family, listener_id, source_prefix(family, policy)), policy->per_source);
+	int place = count_at_source(source_mark(family, listener_id, source_prefix(family, policy)),
+				    policy->per_source);
 
 	if (place < 0)
 		return place == SOURCE_EXCEEDS ? FLOW_EXCEEDS : FLOW_IS_ABSENT;
@@ -113,9 +115,9 @@ static __always_inline int take_at_source(int family, __u32 listener_id, const s
 }
 
 /*
- * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener, and its source there,
- * may have it. Asked again although the SYN was: many handshakes may end at once, and nothing else counts them. 0, or as of
- * add_one().
+ * The handshake of `request`, this CPU's packet's, is complete: one connection more, if its listener, and its source
+ * there, may have it. Asked again although the SYN was: many handshakes may end at once, and nothing else counts
+ * them. 0, or as of add_one().
  */
 static __always_inline int take_connection(int family, struct packet *p, struct flow *request)
 {

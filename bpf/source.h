@@ -2,13 +2,15 @@
 /*
  * How many connections each source has open at a listener: the slots of source_connections.
  *
+ * Decides: whether a source may have one more, and which slot counts it.
  * Rules:
- *   - A slot is one word, the source's mark (source_mark.h) and how many; who adds one compares and swaps the whole word, so
- *     it is never added to what has become another's. A flow keeps which slot counts it, and is taken off there: as long as
- *     it counts, the slot is its source's. So nothing depends on what the policy says by then, nor on finding it again.
- *   - What is one too many is never added, so it never turns away another one. But two CPUs may give one source two slots
- *     (one falls free while both look): its connections are the sum of all, and of two that then meet at the limit both
- *     may be turned away.
+ *   - A slot is one word, the source's mark (source_mark.h) and how many; who adds one compares and swaps the whole
+ *     word, so it is never added to what has become another's. A flow keeps which slot counts it, and is taken off
+ *     there: as long as it counts, the slot is its source's. So nothing depends on what the policy says by then, nor
+ *     on finding it again.
+ *   - What is one too many is never added, so it never turns away another one. But two CPUs may give one source two
+ *     slots (one falls free while both look): its connections are the sum of all, and of two that then meet at the
+ *     limit both may be turned away.
  *   - A source that finds its bucket full is not counted and let in: who is many may not lock others out.
  * Must never: try without an end; refuse for want of room.
  */

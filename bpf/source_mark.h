@@ -2,9 +2,12 @@
 /*
  * Which source a packet is of, to a policy that counts them: a mark in place of listener, family and network.
  *
- * Rules: multilinear hashing by multipliers that are drawn at random and known to nobody but this node's programs: two
- * sources have the same mark (and are counted as one) once in 2^33 at the most, whichever they are, and nobody can choose
- * sources that meet. They outlive the agent and go along when flows do (abi.h), for a mark means nothing without them.
+ * Decides: which packets are of one source.
+ * Rules: multilinear hashing by multipliers that are drawn at random and known to nobody but this node's programs:
+ * two sources have the same mark (and are counted as one) once in 2^33 at the most, whichever they are, and nobody
+ * can choose sources that meet. They outlive the agent and go along when flows do (abi.h), for a mark means nothing
+ * without them.
+ * Must never: tell one source from another by less than all of listener, family and network.
  */
 #ifndef PENSTOCK_SOURCE_MARK_H
 #define PENSTOCK_SOURCE_MARK_H

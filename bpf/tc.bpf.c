@@ -194,7 +194,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			f = known_flow(family, p->protocol, &p->tuple);
 	}
 	if (!f && p->protocol == IPPROTO_TCP && !is_first_syn(p->tcp_flags)) {
-		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* another CPU may have promoted it between our two look-ups */
+		/* another CPU may have promoted it between our two look-ups */
+		f = flow_lookup(TABLE_TCP, family, &p->tuple);
 		if (f && !belongs_at(hook, f))
 			f = 0;
 	}
