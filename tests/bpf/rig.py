@@ -217,6 +217,10 @@ class Rig:
                     {"address": address(service.net, gateway), "port": service.port, "protocol": service.protocol},
                     listener,
                 )
+
+    def _serve(self) -> None:
+        """Every pool and backend as the agent wrote it: a test may have taken one away."""
+        for service in SERVICES.values():
             empty = o.BACKEND_NONE if service.port == HOLE else o.BACKEND_REJECT
             self.fill_pool(service, service.backends or (empty,))
             for number in range(len(service.backends)):
@@ -243,7 +247,8 @@ class Rig:
         )
 
     def reset(self) -> None:
-        """No flows; counters start from here."""
+        """No flows; counters start from here; who serves, does so again."""
+        self._serve()
         for name in FLOW_TABLES:
             table = self.map(name)
             table.delete_many([table.key.unpack(key) for key, _ in table.raw_items()])
