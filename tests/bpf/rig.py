@@ -449,7 +449,7 @@ def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int]) -> 
     """tc.bpf.o for that world."""
     rodata = {
         "local_ifindex": world.device["penstock0"].ifindex,
-        "source_buckets": SIZES["source_connections"],
+        "source_buckets": {**SIZES, **sizes}["source_connections"],
         **settings,
     }
     return ObjectSpec(o.TC_OBJECT, rodata, {**SIZES, **sizes})

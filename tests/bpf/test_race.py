@@ -43,8 +43,10 @@ ROUNDS = 1000
 PORTS = range(10_000, 10_200)
 
 
-# More than the flows of a test: an LRU table is split per CPU, and what is free on the one is not on the other.
+# More than the flows of a test: an LRU table is split per CPU, and what is free on the one is not on the other. Sources
+# fall into buckets by chance.
 SIZES = {f"{name}{family}": 1 << 14 for name in ("half_open", "udp_flows") for family in "46"}
+SIZES["source_connections"] = 512
 
 
 @pytest.fixture
