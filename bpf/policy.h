@@ -144,24 +144,6 @@ static __always_inline int take_connection(int family, struct packet *p, struct 
 	return error;
 }
 
-/* Makes the last ACK of a handshake the reset of a backend that has accepted it. */
-VERIFIED_ONCE int turn_into_reset(struct __sk_buff *skb)
-{
-	struct packet *p = this_cpu_packet();
-	__u16 before, after;
-	__u32 at;
-
-	if (!p)
-		return -1;
-	at = p->l4 + offsetof(struct tcphdr, ack_seq) + 4; /* data offset and flags */
-	if (bpf_skb_load_bytes(skb, at, &before, 2))
-		return -1;
-	after = (before & ~bpf_htons(TCP_FIN)) | bpf_htons(TCP_RST);
-	if (bpf_l4_csum_replace(skb, p->l4 + offsetof(struct tcphdr, check), before, after, 2))
-		return -1;
-	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
-}
-
 /* FLOW_GOES_ON, or the verdict. */
 static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, int family, __u32 policy_id)
 {

@@ -15,6 +15,7 @@
 #include "deliver.h"
 #include "fragment.h"
 #include "in_force.h"
+#include "reset.h"
 #include "verdict.h"
 
 /* State changes of an established TCP flow. */
@@ -100,10 +101,21 @@ static __always_inline int has_lost_backend(const struct flow *f, int even_absen
 	return even_absent && backend->state == BACKEND_ABSENT;
 }
 
+/* Does the node's connection tracking see the packets of the flow on their way to its backend? */
+static __always_inline int is_tracked(const struct flow *f)
+{
+	return delivery == DELIVERY_STACK && !(f->flags & FLOW_REMOTE);
+}
+
+/*
+ * A request whose backend is gone. FLOW_IS_ABSENT: choose another one; FLOW_GOES_ON: carry it all the same; else the
+ * verdict. What connection tracking saw begin it must see end, or it keeps it for days.
+ */
 VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *f)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *scratch = this_cpu_pair();
+	struct flow *twin;
 	enum table table;
 
 	if (!p || !f || !scratch)
@@ -113,6 +125,16 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 	p->backend_id = f->backend_id;
 	table = p->protocol == IPPROTO_UDP ? TABLE_UDP : TABLE_TCP;
 	twin_key(family, &p->tuple, f, &scratch->twin);
+	if (table == TABLE_TCP && !is_first_syn(p->tcp_flags) && is_tracked(f)) {
+		if (p->tcp_flags & TCP_RST)
+			return FLOW_GOES_ON;
+		twin = flow_lookup(TABLE_TCP, family, &scratch->twin);
+		if (twin && twin->generation == f->generation) /* rests, till its backend is told, and a client that misses it */
+			set_state(f, twin, FLOW_RESET);
+		release(f);
+		reset_backend(skb);
+		return refuse(skb, p, family);
+	}
 	pair_remove(table, family, &p->tuple, &scratch->twin, f->generation);
 	return table == TABLE_UDP || is_first_syn(p->tcp_flags) ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
 }
@@ -190,7 +212,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 			*action = send_back(skb, hook);
 		else if (step != FLOW_IS_ABSENT)
 			*action = TC_ACT_SHOT;
-		return step;
+		if (step != FLOW_GOES_ON)
+			return step;
 	}
 	if (f->seen != now)
 		f->seen = now;

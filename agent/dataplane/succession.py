@@ -62,7 +62,7 @@ _OF_FLOWS: Final = frozenset(
 
 _PASSING: Final = frozenset(
     {
-        *("packet_scratch", "pair_scratch", "datagram_scratch", "held_scratch", "first_scratch"),
+        *("packet_scratch", "pair_scratch", "datagram_scratch", "held_scratch", "first_scratch", "told_scratch"),
         *("datagrams", "complete_datagrams", "held_fragments", "reply_rates", "vain_searches"),
     }
 )

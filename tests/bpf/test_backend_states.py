@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import OpenRig
 from .objects import (
     BACKEND_ABSENT,
     BACKEND_ACTIVE,
     BACKEND_DRAINING,
     BACKEND_FREE,
     BACKEND_GONE,
+    DELIVERY_REDIRECT,
     ESTABLISHED,
     FORWARDED,
     NO_FLOW,
@@ -19,9 +21,11 @@ from .objects import (
     SYN,
     SYN_ACK,
     UDP_FLOW,
+    UPLINK_INGRESS,
 )
-from .rig import SPLIT, Rig
-from .story import TCP, UDP, After, Row, Rst, backend, backend_is, client, repool, tell
+from .rig import SERVED, SERVICES, SPLIT, Rig
+from .story import TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
+from .test_ageing import Client
 from .world import Net
 
 HANDSHAKE: tuple[Row, ...] = (
@@ -62,15 +66,27 @@ def test_tcp_is_reset_at_the_clients_next_packet(rig: Rig, net: Net, state: str,
         (repool(1),),
         (backend_is(number, generation=generation),),
         (backend("PA", seq=501, ack=101, data=b"last words"), REPLIED, ESTABLISHED),
-        (segment, REJECTED_RST, None, answer),
+        (segment, REJECTED_RST, RESET, answer),
         (client("S", seq=5000, to=1), FORWARDED, SYN),
     )
     tell(rig, net, TCP, rows, After(connections=1, half_open=1), port=SPLIT)
 
 
-def test_an_rst_to_a_backend_that_is_gone_is_not_answered(rig: Rig, net: Net) -> None:
-    rows: tuple[Row, ...] = (*HANDSHAKE, (backend_is(BACKEND_GONE),), (client("R", seq=101), NO_FLOW, None))
-    tell(rig, net, TCP, rows, After(connections=1), port=SPLIT)
+def test_an_rst_to_a_backend_that_is_gone_goes_on_for_connection_tracking_to_see(rig: Rig, net: Net) -> None:
+    rows: tuple[Row, ...] = (*HANDSHAKE, (backend_is(BACKEND_GONE),), (client("R", seq=101), FORWARDED, RESET))
+    tell(rig, net, TCP, rows, After(connections=1, established=1), port=SPLIT)
+
+
+@pytest.mark.parametrize(("flags", "verdict"), [("A", REJECTED_RST), ("R", NO_FLOW)])
+def test_past_the_stack_a_flow_whose_backend_is_gone_is_forgotten_at_once(
+    open_rig: OpenRig, net: Net, flags: str, verdict: int
+) -> None:
+    rig = open_rig(delivery=DELIVERY_REDIRECT)
+    Client(rig, net, TCP, 1001).connect()
+    rig.set_backend(SERVICES[net, SERVED, TCP], state=BACKEND_GONE)
+    sent = between(net, TCP, (net.client, 1001), (net.gateway, SERVED), flags, seq=101, ack=501)
+    assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == verdict
+    assert not rig.entries(rig.tables(TCP, net)[0])
 
 
 def test_a_reset_flow_is_not_revived_towards_a_backend_that_is_gone(rig: Rig, net: Net) -> None:
@@ -78,9 +94,9 @@ def test_a_reset_flow_is_not_revived_towards_a_backend_that_is_gone(rig: Rig, ne
         *HANDSHAKE,
         (backend("RA", seq=501, ack=101), REPLIED, RESET),
         (backend_is(BACKEND_GONE),),
-        (client("A", seq=101, ack=501), REJECTED_RST, None, Rst("R", seq=501, ack=0)),
+        (client("A", seq=101, ack=501), REJECTED_RST, RESET, Rst("R", seq=501, ack=0)),
     )
-    tell(rig, net, TCP, rows, After(connections=1), port=SPLIT)
+    tell(rig, net, TCP, rows, After(connections=1, established=1), port=SPLIT)
 
 
 @pytest.mark.parametrize("state", ["active", "draining"])

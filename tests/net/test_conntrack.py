@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
 from lab.topology import CLIENT, FAMILIES, GATEWAY, Attachment, Lab, Shape, backend_addresses
 from lab.traffic.ask import REFUSED, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
+from lab.wait import until
 from tests.net import test_icmp
 from tests.net.rounds import LARGE, backend_ends, backend_resets, client_ends, client_resets
 from tests.net.test_changes import is_reset
@@ -257,6 +259,18 @@ def test_a_pod_that_drains(gateway: Gateway, tracking: Tracking) -> None:
         for transfer in transfers:
             transfer.until_moved(1_000_000)
             assert transfer.finish().whole
+    changed(gateway, {})
+    tracking.must_be_in_order()
+
+
+def test_a_pod_that_is_gone(gateway: Gateway, tracking: Tracking, who: Namespace) -> None:
+    """A client that goes on is reset; and so is the pod, if it is still there, as connection tracking sees."""
+    with ExitStack() as stack:
+        flows = [stack.enter_context(connect(who, GATEWAY[family], PORT)) for family in FAMILIES]
+        assert [ask(x).backend for x in flows] == ["a"] * len(flows)
+        changed(gateway, {"a": ()})
+        for flow in flows:
+            until(partial(is_reset, flow), "a connection to a pod that is gone is reset", every=0.1)
     changed(gateway, {})
     tracking.must_be_in_order()
 
