@@ -93,7 +93,7 @@ enum delivery {
  */
 struct in_force {
 	__u32 set;	    /* N */
-	__u32 moving_until; /* seconds since boot; before that no flow begins, ends or is promoted */
+	__u32 moving_until; /* seconds since boot; before that none begins or is promoted, and no TCP flow ends */
 };
 
 struct address {
@@ -235,8 +235,8 @@ struct listener_count {
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
-	__u64 limited;	   /* new connections turned away: the listener, or their source there, is at its limit */
-	__u64 uncounted;   /* connections let in although the table had no room to count them at their source */
+	__u64 limited;	   /* ... or go on with it at the handshake's end: its listener, or source there, is at its limit */
+	__u64 uncounted;   /* handshakes that ended while the table had no room to count them at their source */
 };
 
 /* listener_connections: open TCP connections that began under a policy with a limit; those that rest are not open. */

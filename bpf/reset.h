@@ -30,6 +30,7 @@ VERIFIED_ONCE int turn_into_reset(struct __sk_buff *skb)
 	after = (before & ~bpf_htons(TCP_FIN)) | bpf_htons(TCP_RST);
 	if (bpf_l4_csum_replace(skb, p->l4 + offsetof(struct tcphdr, check), before, after, 2))
 		return -1;
+	p->tcp_flags = (p->tcp_flags & ~TCP_FIN) | TCP_RST; /* as a trace shows it */
 	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
 }
 
@@ -42,9 +43,11 @@ VERIFIED_ONCE int reset_backend(struct __sk_buff *skb)
 	__u32 zero = 0, ifindex = skb->ifindex;
 	struct packet *p = this_cpu_packet(), *known = bpf_map_lookup_elem(&told_scratch, &zero);
 
-	if (!p || !known || turn_into_reset(skb))
+	if (!p || !known)
 		return -1;
 	__builtin_memcpy(known, p, sizeof(*known));
+	if (turn_into_reset(skb))
+		return -1;
 	bpf_clone_redirect(skb, ifindex, p->hook == HOOK_LOCAL_EGRESS ? 0 : BPF_F_INGRESS);
 	__builtin_memcpy(p, known, sizeof(*p)); /* at an egress hook the reset has had its turn in between */
 	return 0;

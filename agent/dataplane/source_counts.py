@@ -9,7 +9,8 @@ Must never: move a place that a flow of the old set has.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +19,26 @@ from loader.maps import Map
 
 _Places: TypeAlias = NDArray[np.uint32]
 _Words: TypeAlias = NDArray[np.uint64]
+_CHUNK: Final = 65_536  # buckets written at once
 
 
 class SourceCounts:
-    """Of the table `new`, which is another than `old`, or the same if there is no `old`."""
+    """Of the table `new`, which is another than `old`, or the same if there is no `old`.
 
-    def __init__(self, old: Map | None, new: Map, count_bits: int) -> None:
+    `renew` is called between parts of what may take long, and may raise.
+    """
+
+    def __init__(self, old: Map | None, new: Map, count_bits: int, renew: Callable[[], None]) -> None:
         self._new = new
         self._shift = np.uint64(count_bits)
-        slots = _slots(old if old is not None else new)
-        self._is_there = _slots(new) if old is not None else slots
+        slots = _slots(old if old is not None else new, renew)
+        self._is_there = _slots(new, renew) if old is not None else slots
         self._marks = slots >> self._shift
         self._moved = np.arange(slots.size + 1, dtype=np.uint32)
         self.moves = slots.shape != self._is_there.shape
         """Whether places change."""
         if self.moves:
-            self._move()
+            self._move(renew)
         self._open: _Words = np.zeros(self._marks.size + 1, np.uint64)
 
     def count(self, places: _Places) -> _Places:
@@ -43,17 +48,21 @@ class SourceCounts:
         self._open[found] += times.astype(np.uint64)
         return moved
 
-    def write(self) -> None:
-        """Writes what was counted."""
+    def write(self, renew: Callable[[], None]) -> None:
+        """Writes what was counted, where it is not there yet."""
         held = self._open[1:].reshape(self._marks.shape)
         wanted = np.where(held > 0, self._marks << self._shift | held, np.uint64(0))
         rows = np.flatnonzero((wanted != self._is_there).any(axis=1)).astype(np.uint32)
-        self._new.set_chunk(rows.view(np.uint8).reshape(-1, 4), wanted[rows].view(np.uint8))
+        for part in np.array_split(rows, len(rows) // _CHUNK + 1):
+            renew()
+            self._new.set_chunk(part.view(np.uint8).reshape(-1, 4), wanted[part].view(np.uint8))
 
-    def _move(self) -> None:
+    def _move(self, renew: Callable[[], None]) -> None:
         buckets, width = self._is_there.shape
         used = np.flatnonzero(self._marks)
+        renew()
         marks, which = np.unique(self._marks.reshape(-1)[used], return_inverse=True)
+        renew()
         at = (marks * np.uint64(buckets)) >> (np.uint64(64) - self._shift)  # bucket_of() of bpf/source.h: in order, too
         earlier = np.arange(len(marks)) - np.searchsorted(at, at)  # marks before it in its bucket
         place = np.where(earlier < width, at.astype(np.int64) * width + earlier + 1, 0).astype(np.uint32)
@@ -64,9 +73,10 @@ class SourceCounts:
         self._marks = moved[1:].reshape(self._is_there.shape)
 
 
-def _slots(table: Map) -> _Words:
+def _slots(table: Map, renew: Callable[[], None]) -> _Words:
     """A row for each bucket."""
     rows: NDArray[Any] = np.zeros((table.max_entries, table.value.size), np.uint8)
     for keys, values in table.chunks():
         rows[np.ascontiguousarray(keys).view(np.uint32)[:, 0]] = values
+        renew()
     return rows.view(np.uint64)

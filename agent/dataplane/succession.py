@@ -16,7 +16,8 @@ that time waits (docs/operations.md has figures). Counters, and a FIN or RST, of
 flow that ended just then stays until it is idle for as long as an open one may be.
 Rules: until step 4 whatever fails leaves the old set as it was. Packets that are under way (fragments) and scratch
 space are not carried over, nor handshakes whose time is up; of a counter whose verdict has gone, nothing is.
-Must never: change or empty a table of the old set; put a set in force of which something is missing.
+Must never: change or empty a table of the old set (a count that both sets have is put right, while nothing else changes
+it); put a set in force of which something is missing.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ _PASSING: Final = frozenset(
 )
 _LEASE: Final = 5  # seconds for which flows stand still unless it is renewed
 _LEFT: Final = 1  # seconds that must be left of it
+_BETWEEN_RENEWALS: Final = 4096  # entries that are looked at one by one
 
 
 class Lapsed(Exception):
@@ -139,13 +141,20 @@ class Succession:
         live = {
             name: self._watch(queue, name, queue in replaced, connections, sources) for queue, name in _QUEUES.items()
         }
+        # Those of them that fit are in force already: nothing is written there unless the lease has still time to run.
         usage = self._maps["flow_usage"]
-        usage.set(0, {**usage.get(0), "tcp4": live["tcp_flows4"], "tcp6": live["tcp_flows6"]})
+        held = usage.get(0)
+        counted = {**held, "tcp4": live["tcp_flows4"], "tcp6": live["tcp_flows6"]}
+        self._renew()
+        if counted != held:
+            usage.set(0, counted)
         open_at = self._maps["listener_connections"]
-        for listener_id, held in open_at.items():
+        for number, (listener_id, held) in enumerate(open_at.items()):
+            if number % _BETWEEN_RENEWALS == 0:
+                self._renew()
             if held["open"] != connections[listener_id]:
                 open_at.set(listener_id, {"open": connections[listener_id]})
-        sources.write()
+        sources.write(self._renew)
         self._renew()
 
     def _wanted(self, name: str, table: Map) -> Callable[[Octets], Mask] | None:
@@ -156,7 +165,7 @@ class Succession:
     def _sources(self, replaced: Mapping[str, Map]) -> SourceCounts:
         name = "source_connections"
         old, new = replaced.get(name), self._maps[name]
-        sources = SourceCounts(old, new, int(self._btf.enum("limits")["SOURCE_COUNT_BITS"]))
+        sources = SourceCounts(old, new, int(self._btf.enum("limits")["SOURCE_COUNT_BITS"]), self._renew)
         if old is not None and sources.moves and not {"tcp_flows4", "tcp_flows6"} <= replaced.keys():
             raise Incompatible(name, "the number of buckets", old.max_entries, new.max_entries)
         return sources
