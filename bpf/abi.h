@@ -342,7 +342,7 @@ struct flow {
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
-	__u32 counted_at;      /* request half: the listener that counts it as open, or 0; half-open: 1 in promote() */
+	__u32 counted_at;      /* request half: the listener that counts it as open, or 0; half-open: enum promotion */
 	__u32 source_place;    /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
 	__u64 packets;
 	__u64 bytes;
@@ -370,6 +370,14 @@ struct ageing6 {
 	__u32 generation;
 	__u32 due;
 	__u32 tick;
+};
+
+/* ageing_in_hand: for each turnstile what could not be put back into it, since others had filled it. */
+struct ageing_in_hand {
+	struct ageing6 v6;
+	struct ageing4 v4;
+	__u32 is_there;
+	__u32 pad;
 };
 
 /* flow_usage: one element; live TCP flows (pairs, half-open not counted), per family. */

@@ -318,19 +318,29 @@ static __always_inline void name_datagram(int family, const struct packet *p, st
 	key->hook = p->hook;
 }
 
-/* This CPU's packet, a first fragment, has a verdict: nobody has to wait for it any more. */
-VERIFIED_ONCE int first_has_passed(int family)
+/*
+ * This CPU's packet, a first fragment, has a verdict: nobody has to wait for it any more. What waited for one that went
+ * nowhere goes, too: it would be joined to the next datagram of that number.
+ */
+VERIFIED_ONCE int first_has_passed(int family, int verdict)
 {
 	struct packet *p = this_cpu_packet();
-	struct datagram_key key = {};
+	struct held_key key = {};
 	struct datagram *datagram;
 
 	if (!p)
 		return 0;
-	name_datagram(family, p, &key);
-	datagram = bpf_map_lookup_elem(&datagrams, &key);
+	name_datagram(family, p, &key.datagram);
+	datagram = bpf_map_lookup_elem(&datagrams, &key.datagram);
 	if (datagram)
 		datagram->passed = 1;
+	if (verdict == VERDICT_FORWARDED || verdict == VERDICT_REPLIED || verdict == VERDICT_NOT_OURS)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (__u32 place = 0; place < HELD_PER_DATAGRAM; place++) {
+		key.place = place;
+		bpf_map_delete_elem(&held_fragments, &key);
+	}
 	return 0;
 }
 

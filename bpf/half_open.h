@@ -24,13 +24,51 @@ enum half_open {
 	HALF_OPEN_REFUSED, /* the same, and this time it is the client that is told */
 };
 
-/* 0 if both halves are in the table that is never evicted. */
+/* What stands in `counted_at` of a half-open request: nothing counts it yet. */
+enum promotion {
+	PROMOTION_NONE,
+	PROMOTION_GOES_ON, /* by a CPU */
+	PROMOTION_REFUSED, /* for good: its backend may have been told by now */
+};
+
+/* What another CPU has set in a half-open entry that is out of its table, since it was copied, as flags. */
+static __always_inline __u8 late_flags(const struct flow *removed, const struct flow *copy)
+{
+	__u8 flags = *(volatile __u8 *)&removed->flags, state = *(volatile __u8 *)&removed->state;
+
+	if (removed->key_check != copy->key_check || *(volatile __u32 *)&removed->generation) /* another flow's by now */
+		return 0;
+	flags &= ~copy->flags & (FLOW_FIN | FLOW_RST);
+	return state == FLOW_RESET && copy->state != FLOW_RESET ? flags | FLOW_RST : flags; /* it follows its flag */
+}
+
+/*
+ * A FIN or RST that came to the half-open entries while they were copied ends the flow all the same. Whoever sees the pair
+ * in the other table follows it there itself (tc.bpf.c); who did not has left its flag here by the time they are out.
+ */
+static __always_inline void follow_late(int family, struct pair *pair, const struct flow *half, const struct flow *twin)
+{
+	__u8 request = late_flags(half, &pair->request), reply = late_flags(twin, &pair->reply);
+	struct flow *f, *other;
+
+	if (!request && !reply)
+		return;
+	f = flow_lookup(TABLE_TCP, family, &pair->request_key);
+	other = flow_lookup(TABLE_TCP, family, &pair->reply_key);
+	if (!f || !other || f->generation != pair->request.generation || other->generation != f->generation)
+		return;
+	f->flags |= request & half->flags;
+	other->flags |= reply & twin->flags;
+	set_state(f, other, (request | reply) & FLOW_RST ? FLOW_RESET : state_by_fins(f, other));
+}
+
+/* 0 if both halves are in the table that is never evicted, FLOW_EXCEEDS if they must never be, else not now. */
 static __always_inline int move_to_established(int family, struct flow *half)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
 	struct flow *twin;
-	int error;
+	int error, is_counted;
 
 	if (!pair || !p || !half)
 		return -1;
@@ -62,12 +100,17 @@ static __always_inline int move_to_established(int family, struct flow *half)
 		release(&pair->request);
 		return error;
 	}
-	/* By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever. */
+	/*
+	 * By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever. Half-open
+	 * it goes on as well, until it is pushed out, but not past a limit: nothing would count it.
+	 */
+	is_counted = pair->request.counted_at || pair->request.source_place;
 	if (watch_age(TABLE_TCP, family, pair)) {
 		pair_remove(TABLE_TCP, family, &pair->request_key, &pair->reply_key, pair->request.generation);
-		return -1;
+		return is_counted ? FLOW_EXCEEDS : -1;
 	}
 	pair_remove(TABLE_HALF_OPEN, family, &pair->request_key, &pair->reply_key, pair->request.generation);
+	follow_late(family, pair, half, twin);
 	count_connection(pair->request.backend_id);
 	return 0;
 }
@@ -80,11 +123,11 @@ VERIFIED_ONCE int promote(int family, struct flow *half)
 {
 	int error;
 
-	if (!half || __sync_val_compare_and_swap(&half->counted_at, 0, 1))
+	if (!half || __sync_val_compare_and_swap(&half->counted_at, PROMOTION_NONE, PROMOTION_GOES_ON))
 		return -1;
 	error = move_to_established(family, half);
 	if (error)
-		half->counted_at = 0;
+		half->counted_at = error == FLOW_EXCEEDS ? PROMOTION_REFUSED : PROMOTION_NONE;
 	return error;
 }
 
@@ -99,6 +142,7 @@ VERIFIED_ONCE int half_open_step(int family)
 	struct flow *f, *twin;
 	enum tcp_step step;
 	__u32 generation;
+	int is_refused;
 
 	if (!p || !scratch)
 		return 0;
@@ -130,8 +174,13 @@ VERIFIED_ONCE int half_open_step(int family)
 	}
 	f->seen = now_seconds();
 	f->expects = p->ack;
-	/* If it fails else, another CPU did it, or it stays half-open and the next segment tries again. */
-	if (step == STEP_PROMOTE && promote(family, f) == FLOW_EXCEEDS) {
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		full_barrier(&f->expects); /* what it says here stands before the other table is looked at (follow_late) */
+	if (step != STEP_PROMOTE)
+		return HALF_OPEN_CARRY;
+	is_refused = f->counted_at == PROMOTION_REFUSED;
+	/* If it fails for another reason, another CPU did it, or it stays half-open and the next segment tries again. */
+	if (is_refused || promote(family, f) == FLOW_EXCEEDS) {
 		f->flags ^= FLOW_RST; /* both ends must hear of it: in turn, for either may have missed it */
 		return f->flags & FLOW_RST ? HALF_OPEN_EXCESS : HALF_OPEN_REFUSED;
 	}

@@ -85,4 +85,6 @@ TURNSTILE_MAP(ageing_tcp6, 2 * 131072 + 16384, struct ageing6);
 TURNSTILE_MAP(ageing_udp4, 2 * 65536 + 16384, struct ageing4);
 TURNSTILE_MAP(ageing_udp6, 2 * 65536 + 16384, struct ageing6);
 
+PINNED_MAP(ageing_in_hand, BPF_MAP_TYPE_ARRAY, 4, __u32, struct ageing_in_hand);
+
 #endif /* PENSTOCK_MAPS_H */

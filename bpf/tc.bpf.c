@@ -117,7 +117,7 @@ VERIFIED_ONCE int without_ports(struct __sk_buff *skb, struct packet *p, int fam
 static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
 				       struct weight weight, int *action)
 {
-	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS;
+	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS, is_known = 0;
 	int verdict = FLOW_IS_ABSENT;
 	struct gateway *gateway;
 	enum parsed parsed;
@@ -132,6 +132,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		parsed = PARSED_MALFORMED;
 	}
 	if (parsed == PARSED_FRAGMENT && p->protocol == IPPROTO_UDP && skb->pkt_type == PACKET_HOST) {
+		pull_headers(skb); /* parse() has not looked for ports */
 		verdict = place_fragment(skb, family, takes_requests);
 		if (verdict == FLOW_IS_ABSENT)
 			return VERDICT_NOT_OURS;
@@ -190,15 +191,17 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
 			goto answered;
 		}
-		if (known != HALF_OPEN_NONE)
-			f = known_flow(family, p->protocol, &p->tuple);
+		is_known = known != HALF_OPEN_NONE;
 	}
-	if (!f && p->protocol == IPPROTO_TCP && !is_first_syn(p->tcp_flags)) {
-		/* another CPU may have promoted it between our two look-ups */
-		f = flow_lookup(TABLE_TCP, family, &p->tuple);
+	if (p->protocol == IPPROTO_TCP && (is_known || !is_first_syn(p->tcp_flags))) {
+		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted, if by another CPU between our two look-ups */
 		if (f && !belongs_at(hook, f))
 			f = 0;
+		if (f && (p->tcp_flags & (TCP_FIN | TCP_RST)) && follow_tcp(family, f) == DROP_MOVING)
+			return DROP_MOVING;
 	}
+	if (!f && is_known)
+		f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
 	if (!f && !takes_requests)
 		return VERDICT_NOT_OURS;
 	if (!f) {
@@ -269,7 +272,7 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 			action = send_back(skb, hook);
 	}
 	if (p->fragment == FRAGMENT_FIRST)
-		first_has_passed(skb->protocol == bpf_htons(ETH_P_IP) ? AF_INET : AF_INET6);
+		first_has_passed(skb->protocol == bpf_htons(ETH_P_IP) ? AF_INET : AF_INET6, verdict);
 	if (is_drop(verdict) || verdict == VERDICT_HELD)
 		action = TC_ACT_SHOT;
 	return end(skb, p, hook, verdict, weight, action);

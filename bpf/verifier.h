@@ -20,4 +20,12 @@
 /* "r" keeps clang from turning a bounds check into something that the verifier cannot follow. */
 #define OPAQUE(variable) asm volatile("" : "+r"(variable))
 
+/* All that was written before is seen before anything is read after it: an atomic operation with a result is such. */
+static __always_inline void full_barrier(__u32 *any)
+{
+	__u32 before = __sync_fetch_and_add(any, 0);
+
+	OPAQUE(before);
+}
+
 #endif /* PENSTOCK_VERIFIER_H */

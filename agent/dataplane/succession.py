@@ -65,6 +65,7 @@ _PASSING: Final = frozenset(
     {
         *("packet_scratch", "pair_scratch", "datagram_scratch", "held_scratch", "first_scratch", "told_scratch"),
         *("datagrams", "complete_datagrams", "held_fragments", "reply_rates", "vain_searches"),
+        "ageing_in_hand",
     }
 )
 _LEASE: Final = 5  # seconds for which flows stand still unless it is renewed

@@ -263,6 +263,8 @@ class Rig:
         held.set_many((i, held.value.zero) for i in range(held.max_entries))
         sources = self.map("source_connections")
         sources.set_many((i, sources.value.zero) for i in range(sources.max_entries))
+        hands = self.map("ageing_in_hand")
+        hands.set_many((i, hands.value.zero) for i in range(hands.max_entries))
         for name in ("flow_usage", "snat_ports"):
             self.map(name).set(0, self.map(name).value.zero)
         self.map("reply_rates").set(0, [{"second": 0, "sent": [0, 0]}] * possible_cpus())

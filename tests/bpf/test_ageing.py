@@ -5,18 +5,20 @@ The programs see real seconds: limits are short, and every wait is for a conditi
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 import pytest
 
+from loader.errors import MapFull
 from loader.objects import Object
 from loader.spec import ObjectSpec
 
 from . import objects as o
 from .conftest import OpenRig
 from .objects import CLOSED, CLOSING, ESTABLISHED, FORWARDED, REPLIED, RESET, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
+from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig, now
 from .story import between
 from .world import NETS, V4, Net
 
@@ -111,6 +113,25 @@ def test_idle_pairs_of_every_table_go_and_live_ones_stay(rig: Rig) -> None:
     wait_until(lambda: not any(x.halves() for x in live))
     assert live_flows(rig) == (0, 0)
     assert all(rig.entries(x) == 0 for x in ("tcp_flows4", "tcp_flows6", "udp_flows4", "udp_flows6"))
+
+
+def test_a_queue_that_others_fill_loses_nobody(open_rig: OpenRig) -> None:
+    """What ageing took out and cannot put back it keeps in hand."""
+    rig = open_rig(limit_tcp_established=4)
+    flows = [Client(rig, V4, TCP, port) for port in range(1001, 1301)]
+    for flow in flows:
+        flow.connect()
+    queue = rig.map("ageing_tcp4")
+    stranger = {**queue.value.zero, "due": now() + 6}
+    start_ageing(rig)
+    until = time.monotonic() + 4
+    pushed = 0
+    while time.monotonic() < until:
+        with contextlib.suppress(MapFull):
+            queue.push(stranger)
+            pushed += 1
+    assert pushed >= queue.max_entries - len(flows)  # it was full; places that fell free were taken, if on another CPU
+    wait_until(lambda: live_flows(rig) == (0, 0))
 
 
 def test_closed_and_reset_flows_rest_for_a_short_time_only(open_rig: OpenRig) -> None:

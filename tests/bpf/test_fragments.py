@@ -250,6 +250,15 @@ def test_what_is_kept_is_bounded(rig: Rig, net: Net) -> None:
     assert 0 < rig.entries("datagrams") <= 2048
 
 
+def test_what_waits_for_a_first_that_is_dropped_goes_with_it(rig: Rig, net: Net) -> None:
+    """Else it would be joined to the next datagram of that number."""
+    far, near, _ = ends(net)
+    first, later = cut(datagram(rig, UPLINK_INGRESS, net, far, (near[0], REJECTED)))[:2]
+    assert rig.run(UPLINK_INGRESS, later).verdict == HELD
+    dropped(rig, UPLINK_INGRESS, first, Verdict["DROP_REJECT_SHARE"])
+    assert rig.entries("held_fragments") == 0
+
+
 def test_a_frame_that_is_too_long_to_be_kept(rig: Rig, net: Net) -> None:
     far, near, _ = ends(net)
     whole = datagram(rig, UPLINK_INGRESS, net, far, near, octets=9_000)

@@ -20,12 +20,14 @@ from loader.program import RunResult
 from .conftest import OpenRig
 from .objects import (
     CLOSED,
+    CLOSING,
     FLOW_FIN,
     FLOW_REPLY,
     FORWARDED,
     FRAGMENT,
     LOCAL_EGRESS,
     REPLIED,
+    RESET,
     UPLINK_EGRESS,
     UPLINK_INGRESS,
     Verdict,
@@ -289,6 +291,23 @@ def test_a_connection_that_both_ends_close_at_once_is_closed(rig: Rig, raced: Ra
     table = rig.map(rig.tables(TCP, net)[0])
     assert [x["flags"] & FLOW_FIN for _, x in table.items()] == [FLOW_FIN] * 2 * ROUNDS
     assert {x["state"] for _, x in table.items()} == {CLOSED}
+
+
+ENDING = {
+    "client's FIN": (lambda rig, net, x: client(rig, net, x, "FA", seq=101, ack=501), CLOSING),
+    "client's RST": (lambda rig, net, x: client(rig, net, x, "RA", seq=101, ack=501), RESET),
+    "backend's FIN": (lambda rig, net, x: backend(rig, net, x, "FA", seq=501, ack=101), CLOSING),
+    "backend's RST": (lambda rig, net, x: backend(rig, net, x, "RA", seq=501, ack=101), RESET),
+}
+
+
+@pytest.mark.parametrize("ending", ENDING)
+def test_a_connection_that_ends_as_it_is_promoted_ends(rig: Rig, raced: Races, net: Net, ending: str) -> None:
+    end, state = ENDING[ending]
+    play(rig, (x(rig, net, number) for number in range(ROUNDS) for x in (syn, syn_ack)))
+    counted(rig, raced, [(ack(rig, net, number), end(rig, net, number)) for number in range(ROUNDS)])
+    check(rig, net, TCP, {"tcp_flows": ROUNDS, "half_open": 0}, connections=ROUNDS)
+    assert {x["state"] for _, x in rig.map(rig.tables(TCP, net)[0]).items()} == {state}
 
 
 def test_a_closed_connection_is_opened_again_once(rig: Rig, raced: Races, net: Net) -> None:
