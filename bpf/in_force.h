@@ -2,12 +2,13 @@
 /*
  * Which of two sets of programs and tables acts (abi.h), and whether flows are under way from one to the other.
  *
- * Decides: whether this program acts.
+ * Decides: whether this program acts, and whether it may add a flow, end one or move one to another table.
  * Rules: of the programs on a hook exactly one acts, at all hooks that of the same set: one number decides, so the
  * change from one set to the next is one write, and whoever dies before or after it leaves a whole gateway. The
  * others let the packet pass uncounted. While flows move, the established ones go on as ever; what would add a flow,
- * or move one from table to table, is dropped as if the wire had lost it, and comes again. Nothing waits for longer
- * than moving_until.
+ * or move one from table to table, is dropped as if the wire had lost it, and comes again. moving_until is a lease: who
+ * moves the flows renews it as it goes on, and when it runs out, for its holder has died, flows begin again by
+ * themselves.
  * Must never: write the table: one number, one writer.
  */
 #ifndef PENSTOCK_IN_FORCE_H

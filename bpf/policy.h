@@ -2,13 +2,15 @@
 /*
  * What a listener's policy says to a packet that would begin a flow.
  *
- * Decides: whether a flow may begin, and how many connections a listener may have.
+ * Decides: whether a flow may begin, by its source and by how many connections its listener, and its source there,
+ * have open; how long it may be idle; and by how many bits of its source it gets its backend (affinity).
  * Rules:
  *   - Only new flows are asked (for the number of connections once more when the handshake ends): a policy that
  *     changes touches none that has begun.
  *   - The agent gives a policy that changes another id, and switches the listener when all of it is written: a packet
- *     meets the old policy or the new one, never a part of either. One that is taken away meanwhile denies without an
- *     answer.
+ *     meets the old policy or the new one, never a part of either. Of a policy that is taken away between the look-up
+ *     of the listener and its own, a packet that would begin a flow is denied without an answer; a handshake that ends
+ *     there is let in, uncounted.
  *   - A connection counts from the end of its handshake until both ends have said FIN, or its pair is removed
  *     (flow.h). A handshake is not counted: whoever floods with SYNs takes nobody's place. Of one too many when it
  *     ends, its segments reset the backend and the client in turn, until one of them gives up.

@@ -8,9 +8,9 @@
  *     word, so it is never added to what has become another's. A flow keeps which slot counts it, and is taken off
  *     there: as long as it counts, the slot is its source's. So nothing depends on what the policy says by then, nor
  *     on finding it again.
- *   - What is one too many is never added, so it never turns away another one. But two CPUs may give one source two
- *     slots (one falls free while both look): its connections are the sum of all, and of two that then meet at the
- *     limit both may be turned away.
+ *   - To one slot what is one too many is never added, so it never turns away another one. But two CPUs may give one
+ *     source two slots (one falls free while both look): its connections are the sum of all. Across the two one too
+ *     many may be added, and is taken back; of two that meet at the limit so, both may be turned away.
  *   - A source that finds its bucket full is not counted and let in: who is many may not lock others out.
  * Must never: try without an end; refuse for want of room.
  */
