@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Every pinned struct and every enum that the kernel side and the agent share.
+ * Every struct of a pinned map that the agent reads or writes, and every enum that it shares with the kernel side.
  *
- * Decides: the layout of each map's key and value, the verdicts, the drop reasons, the states.
+ * Decides: the layout of those maps' keys and values, the verdicts, the drop reasons, the states.
  * Rules:
- *   - This is the only header that reaches Python, and it does so through BTF: names here are the names in `bpftool
- *     map dump`; metrics and tables use them in lower case. (agent/compile, which is pure, repeats the few numbers it
- *     needs; a test compares them.)
+ *   - It reaches Python through BTF: names here are the names in `bpftool map dump`; metrics and tables use them in
+ *     lower case. (agent/compile, which is pure, repeats the few numbers it needs; a test compares them.) Of the other
+ *     headers only packet.h does: bcc compiles it for `penstock trace`, which reads packets by the BTF of it.
+ *   - What the programs alone know is declared where it is used, and its maps are pinned as well (maps.h says why):
+ *     in fragment.h, pair.h, reject.h, snat.h, reset.h (a packet), age.bpf.c.
  *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
  *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
  *   - Padding is explicit and zero: keys are hashed byte by byte.
