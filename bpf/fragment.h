@@ -12,7 +12,8 @@
  *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722), and so is a TCP fragment. A datagram
  *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so
  *     that a duplicate is not kept for the next of that number.
- * Memory is bounded: DATAGRAMS in the making, HELD fragments of HELD_OCTETS, by least recent use.
+ * Memory is bounded: DATAGRAMS in the making, HELD fragments of HELD_OCTETS, by least recent use; of one datagram
+ * HELD_PER_DATAGRAM.
  * Must never: keep or drop a fragment that may be the node's own.
  */
 #ifndef PENSTOCK_FRAGMENT_H
@@ -25,9 +26,10 @@
 
 #define DATAGRAMS 2048
 #define HELD 1024
-#define HELD_OCTETS 2048  /* of a frame: twice the usual; one that is longer is not kept */
-#define HELD_PER_DATAGRAM 8
-#define FIRST_OCTETS 16384 /* of a first fragment's frame that others wait for: more than any interface sends */
+#define HELD_OCTETS 2048    /* of a frame, a power of 2: one of MTU 1500 fits; one that is longer is dropped */
+#define HELD_PER_DATAGRAM 8 /* a ninth is dropped */
+/* Of a first fragment's frame, a power of 2: one of MTU 9000 fits. Of a longer one, those that wait for it are lost. */
+#define FIRST_OCTETS 16384
 #define COMPLETE_SECONDS 1
 #define FRAGMENT_SECONDS 30 /* as Linux' ipfrag_time */
 #define UNIT 8		    /* octets that a fragment's offset counts in */
