@@ -87,7 +87,7 @@ static __always_inline int move_to_established(int family, struct flow *half)
 		pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
-	pair->request.counted_at = 0; /* else than in `half` */
+	pair->request.counted_at = 0; /* in `half` it is 1, which is promote()'s lock */
 	if (pair->request.flags & FLOW_FIN) /* from now on it is the FIN's number that counts (tcp_state.h) */
 		pair->request.isn = p->seq;
 	if (pair->request.state != FLOW_CLOSED) {
@@ -179,7 +179,7 @@ VERIFIED_ONCE int half_open_step(int family)
 	if (step != STEP_PROMOTE)
 		return HALF_OPEN_CARRY;
 	is_refused = f->counted_at == PROMOTION_REFUSED;
-	/* If it fails for another reason, another CPU did it, or it stays half-open and the next segment tries again. */
+	/* Other failures: another CPU promotes the flow, or it stays half-open and its next segment tries again. */
 	if (is_refused || promote(family, f) == FLOW_EXCEEDS) {
 		f->flags ^= FLOW_RST; /* both ends must hear of it: in turn, for either may have missed it */
 		return f->flags & FLOW_RST ? HALF_OPEN_EXCESS : HALF_OPEN_REFUSED;

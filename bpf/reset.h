@@ -2,8 +2,8 @@
 /*
  * A client's segment that becomes a reset of the backend it goes to.
  *
- * Decides: how a backend, and the node's connection tracking on the way to it, hear that a connection has ended which only
- * we have ended.
+ * Decides: how a backend, and the node's connection tracking on the way to it, hear that a connection has ended which
+ * only we have ended.
  * Rules: numbers and length stay the segment's, so it is believed where the segment would have been; a FIN goes.
  * Must never: be sent where the client has not sent anything: we know of no number that its backend would believe.
  */

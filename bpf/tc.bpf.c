@@ -2,15 +2,25 @@
 /*
  * The packet's way, as TC sees it. Read this file first.
  *
- *   parse -> a UDP fragment?  its ports are its first's; before that has come it is kept
+ *   parse -> a UDP fragment?  its ports are its first's; before that has passed it is kept
  *         -> an ICMP error?  about a known flow: translate it as that flow's packets
+ *         -> no ports else?  neighbour discovery and echo are answered, the rest is dropped if it is to a gateway
  *         -> known flow?  yes: translate (state, count, rewrite, deliver)
- *                         no:  a handshake we know?  yes: translate
- *                              (of what comes in to nobody's gateway, only TCP from outside: a remote backend's)
- *                                                    no:  on its way out, or not to a gateway?  yes: not ours
+ *                         no:  came in, is not to a gateway and cannot be of a remote backend's handshake (TCP, at an
+ *                              uplink)?  not ours
+ *                              a handshake we know?  yes: move its state on, and translate. The client's last ACK
+ *                                                         promotes it, if the policy's limits leave room
+ *                                                         (take_connection), else resets one end
+ *                                                    no:  goes out, or is not to a gateway?  not ours
+ *                                                         from a gateway's address?  drop: martian
+ *                                                         to a socket of the node's own?  not ours
  *                                                         a listener?  no: refuse
- *                                                         a policy that denies its source?  refuse, or drop
- *                                                         choose a backend, begin a flow, translate
+ *                                                         its policy denies the source?  refuse, or drop
+ *                                                         listener, or source, at the policy's limit?  refuse
+ *                                                         choose a backend: the share of REJECT?  refuse, or drop
+ *                                                         no room in TCP's table?  refuse
+ *                                                         begin a flow, translate
+ *         -> the first fragment of a datagram?  those that wait for it need not any more (first_has_passed)
  *
  * Rules: every packet is counted once, in end(), under its hook, by the set of programs that is in force (in_force.h);
  * whatever is not ours passes untouched, and so does what was sent to all or to a group (RFC 1122 sections 3.2.2,
