@@ -1,7 +1,7 @@
 """Objects -> what is wanted of this node: the plan, the statuses, and each pool's endpoints.
 
 Decides: how little is computed again: what refers to the routes and Services that changed, and the Services whose
-slices did. Gateways, classes, grants and namespaces change seldom, and then everything is resolved.
+slices did. Gateways, classes, grants, namespaces and policies change seldom, and then everything is resolved.
 Rules: pure; what a change gives equals what resolving everything gives, and what is equal to what it was before is the
 very object that it was.
 Must never: know the kernel.

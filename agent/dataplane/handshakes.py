@@ -1,7 +1,10 @@
 """Which half-open flows are handshakes under way: one whose time is up stands in its table until its place is needed.
 
-Rules: by each half's own last packet. A pair of which one half is left behind counts as absent (bpf/flow.h), as it
-would have a moment later. A table of a version that has no such field has nothing but handshakes under way.
+Decides: it for those who carry handshakes over (succession.py) and who count them (sizes.py). Rules: by each half's own
+last packet. A pair of which one half is left behind counts as absent (bpf/flow.h), as it would have a moment later. The
+limit is the longest that a handshake may have; the programs are done with a SYN that nobody answered after 10 s, and
+here it counts as under way until the limit all the same. A table of a version that has no such field has nothing but
+handshakes under way.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """From the sizes that an operator asks for to those of the tables, and back; and whether what is live has room.
 
 Decides: how many entries a table has, and when a smaller one is refused. Rules: a flow has two entries, and waits in a
-queue of ageing once; TCP's table has room for every half-open flow besides: room is reserved at the SYN. The queues
-have more than their tables, since a flow that was removed keeps its place in the queue until its time is up. Room is
-compared with the entries that there are, of an array up to the last that is not empty. Of sources there is room for
-twice as many as of flows of both families, for their buckets do not fill evenly; that changes when the flow tables do,
-and only then, for flows that move take their places along (source_counts.py). Must never change anything.
+queue of ageing once; TCP's table has room for every half-open flow besides: room is reserved at the SYN. A queue has
+room for more flows than its table, since a flow that was removed keeps its place in the queue until its time is up.
+Room is compared with the entries that there are, of an array up to the last that is not empty. Of sources there is room
+for twice as many as of flows of both families, for their buckets do not fill evenly; that changes when the flow tables
+do, and only then, for flows that move take their places along (source_counts.py). Must never change anything.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def changes(folder: Path, wanted: TableSizes) -> tuple[Change, ...]:
 
 def lacking(folder: Path, changed: Iterable[Change], handshake_limit: int) -> Iterator[str]:
     """A sentence for each change that leaves no room for what the set holds now. A handshake is over after
-    `handshake_limit` seconds."""
+    `handshake_limit` seconds at the latest: a SYN without an answer sooner (handshakes.py)."""
     for x in changed:
         if x.wanted < x.was and (live := _live(folder, x.setting, handshake_limit)) > x.wanted:
             what = _FLOWS.get(x.setting) or _COUNTED[x.setting][1]
