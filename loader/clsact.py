@@ -126,7 +126,11 @@ def _take_off(netlink: IPRoute, ifindex: int, direction: Direction, found: Any) 
 
 
 def _to_the_front(netlink: IPRoute, ifindex: int, direction: Direction, found: Any) -> None:
-    """Our filter has the first of the two places. A packet may meet both of its: it was not ours before, or is done."""
+    """Moves a filter of ours to the first of the two places.
+
+    For a moment it has both, and a packet meets it twice. That does no harm: what the first one passes on was not ours,
+    or has been rewritten and is not ours any more, so the second one leaves it as it is.
+    """
     if _priority(found) == PRIORITY:
         return
     _require_no_stranger(netlink, ifindex, direction, PRIORITY, found["handle"])

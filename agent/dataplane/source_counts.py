@@ -4,7 +4,7 @@ Decides: which place in source_connections each flow gets. Rules: if the table h
 place stays what it is; else each source's mark is put where the programs look for it, and its flows go along. Two slots
 of one source become one; a source whose bucket is full is not counted any more, as when it comes anew. How many
 connections it has is what the flows say. Only while none begins or ends.
-Must never: move a place that a flow of the old set has.
+Must never: give a source another place in a table that the old set uses too: the old set's flows hold their places.
 """
 
 from __future__ import annotations
