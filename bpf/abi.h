@@ -237,7 +237,7 @@ struct listener_count {
 	__u64 rejected;	   /* new flows in the share of REJECT */
 	__u64 refused;	   /* new flows refused: table full, collision */
 	__u64 denied;	   /* packets that would have begun one, from a source that a policy denies */
-	__u64 limited;	   /* ... or go on with it at the handshake's end: its listener, or source there, is at its limit */
+	__u64 limited;	   /* ... or at its handshake's end: its listener, or its source there, is at its limit */
 	__u64 uncounted;   /* handshakes that ended while the table had no room to count them at their source */
 };
 

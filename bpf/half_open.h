@@ -36,15 +36,17 @@ static __always_inline __u8 late_flags(const struct flow *removed, const struct 
 {
 	__u8 flags = *(volatile __u8 *)&removed->flags, state = *(volatile __u8 *)&removed->state;
 
-	if (removed->key_check != copy->key_check || *(volatile __u32 *)&removed->generation) /* another flow's by now */
+	/* another flow's by now? */
+	if (removed->key_check != copy->key_check || *(volatile __u32 *)&removed->generation)
 		return 0;
 	flags &= ~copy->flags & (FLOW_FIN | FLOW_RST);
 	return state == FLOW_RESET && copy->state != FLOW_RESET ? flags | FLOW_RST : flags; /* it follows its flag */
 }
 
 /*
- * A FIN or RST that came to the half-open entries while they were copied ends the flow all the same. Whoever sees the pair
- * in the other table follows it there itself (tc.bpf.c); who did not has left its flag here by the time they are out.
+ * A FIN or RST that came to the half-open entries while they were copied ends the flow all the same. Whoever sees the
+ * pair in the other table follows it there itself (tc.bpf.c); who did not has left its flag here by the time they are
+ * out.
  */
 static __always_inline void follow_late(int family, struct pair *pair, const struct flow *half, const struct flow *twin)
 {
@@ -101,8 +103,8 @@ static __always_inline int move_to_established(int family, struct flow *half)
 		return error;
 	}
 	/*
-	 * By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever. Half-open
-	 * it goes on as well, until it is pushed out, but not past a limit: nothing would count it.
+	 * By whom it was put in, so that it stands in the turnstile once. Without, it would stand here for ever.
+	 * Half-open it goes on as well, until it is pushed out, but not past a limit: nothing would count it.
 	 */
 	is_counted = pair->request.counted_at || pair->request.source_place;
 	if (watch_age(TABLE_TCP, family, pair)) {
@@ -172,10 +174,11 @@ VERIFIED_ONCE int half_open_step(int family)
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
 		return 0;
 	}
-	f->seen = now_seconds();
+	if (!(f->flags & FLOW_REPLY) || !(p->tcp_flags & TCP_SYN)) /* a backend repeats its SYN-ACK to nobody for long */
+		f->seen = now_seconds();
 	f->expects = p->ack;
 	if (p->tcp_flags & (TCP_FIN | TCP_RST))
-		full_barrier(&f->expects); /* what it says here stands before the other table is looked at (follow_late) */
+		full_barrier(&f->expects); /* it stands here before the other table is looked at (follow_late) */
 	if (step != STEP_PROMOTE)
 		return HALF_OPEN_CARRY;
 	is_refused = f->counted_at == PROMOTION_REFUSED;

@@ -7,12 +7,13 @@
  *   - Behind an uplink, where replies must find this very node: an address of the node's own and a port of the range
  *     that is kept free for us. On the node: the gateway's address, to which replies come through our own interface.
  *   - The client's own port if it is in the range and free, else fresh random ones, for linear probing clusters. When
- *     the range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most.
+ *     the range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most. When none
+ *     there is free, a handshake that nobody goes on with, or a UDP flow that is silent, gives up its port.
  *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole
  *     range. A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
  *   - How many of the random ports were taken tells how full the range is, for the backends that new flows go to now:
  *     counting the ports in use would take a table of its own.
- * Must never: take a tuple that a live flow has.
+ * Must never: take a tuple that a live connection has.
  */
 #ifndef PENSTOCK_SNAT_H
 #define PENSTOCK_SNAT_H
@@ -86,6 +87,43 @@ struct port_search {
 	int found;
 };
 
+/* Seconds for which a flow that has not shown that both ends speak keeps its port when there is no other; UDP's others. */
+#define KEEPS_PORT_UNPROVEN 3
+#define KEEPS_PORT_UDP 30
+
+/*
+ * No port is free: does the flow at this CPU's pair's reply key have to give up its own? A handshake that nobody goes on
+ * with must (its sender may be forged), and a UDP flow that says nothing, as when its table is full. Then it is gone.
+ */
+VERIFIED_ONCE int displace(enum table table, int family)
+{
+	struct pair *pair = this_cpu_pair();
+	struct flow *holder, *other;
+	__u32 idle, generation;
+
+	if (!pair)
+		return 0;
+	OPAQUE(pair); /* as in flow_in_the_making() */
+	holder = flow_lookup(table, family, &pair->reply_key);
+	if (!holder)
+		return 0;
+	generation = holder->generation;
+	twin_key(family, &pair->reply_key, holder, &pair->twin);
+	other = flow_lookup(table, family, &pair->twin);
+	if (!other || other->generation != generation)
+		return 0;
+	idle = idle_seconds(holder, other, now_seconds());
+	if (table == TABLE_HALF_OPEN) {
+		if (idle <= KEEPS_PORT_UNPROVEN || (holder->state != FLOW_SYN && holder->state != FLOW_SYN_ACK))
+			return 0;
+	} else if (idle <= (holder->packets && other->packets ? KEEPS_PORT_UDP : KEEPS_PORT_UNPROVEN)) {
+		return 0;
+	}
+	half_remove(table, family, &pair->reply_key, generation);
+	half_remove(table, family, &pair->twin, generation);
+	return 1;
+}
+
 /* Is the port that is `step` further free, or has another CPU just taken it for this very flow? Of TCP a tuple may
  * stand in either table. */
 static long try_port(__u32 step, void *context)
@@ -99,6 +137,8 @@ static long try_port(__u32 step, void *context)
 	pair->request.to_sport = search->port_min + (search->port - search->port_min + step) % search->ports;
 	reply_key_of(search->family, pair);
 	occupant = clear_if_dead(search->table, search->family, 0);
+	if (occupant == OCCUPANT_OTHER && displace(search->table, search->family))
+		occupant = OCCUPANT_NONE;
 	if (occupant == OCCUPANT_NONE && search->table == TABLE_HALF_OPEN)
 		occupant = clear_if_dead(TABLE_TCP, search->family, 0);
 	search->found = occupant != OCCUPANT_OTHER;

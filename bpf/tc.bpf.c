@@ -204,7 +204,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		is_known = known != HALF_OPEN_NONE;
 	}
 	if (p->protocol == IPPROTO_TCP && (is_known || !is_first_syn(p->tcp_flags))) {
-		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted, if by another CPU between our two look-ups */
+		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted by another CPU between our two look-ups? */
 		if (f && !belongs_at(hook, f))
 			f = 0;
 		if (f && (p->tcp_flags & (TCP_FIN | TCP_RST)) && follow_tcp(family, f) == DROP_MOVING)

@@ -129,7 +129,7 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 		if (p->tcp_flags & TCP_RST)
 			return FLOW_GOES_ON;
 		twin = flow_lookup(TABLE_TCP, family, &scratch->twin);
-		if (twin && twin->generation == f->generation) /* rests, till its backend is told, and a client that misses it */
+		if (twin && twin->generation == f->generation) /* it rests until all have been told */
 			set_state(f, twin, FLOW_RESET);
 		release(f);
 		reset_backend(skb);

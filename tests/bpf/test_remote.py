@@ -16,6 +16,7 @@ from .exchange import Way, answered, carried, out_to, passed
 from .objects import (
     CLOSED,
     FLOW_BACKEND_FIRST,
+    FLOW_COLLISION,
     FLOW_REMOTE,
     FLOW_SNAT,
     FORWARDED,
@@ -242,6 +243,68 @@ def test_without_a_free_port_a_new_flow_is_refused_at_once(large: Rig, net: Net)
     answered(large, UPLINK_INGRESS, sent, REFUSED_COLLISION, ip(net, net.gateway, net.client, **fields) / rst)
     lend(large, net, [net.node, SECOND[net.name]])  # another address has a range of its own
     assert begin(large, net, (net.client, OUT_OF_RANGE))[0] == SECOND[net.name]
+
+
+@pytest.fixture
+def few(open_rig: OpenRig, net: Net) -> Iterator[Rig]:
+    """Ten ports."""
+    rig = open_rig(snat_port_min=10_000, snat_port_max=10_009)
+    lend(rig, net, [net.node])
+    yield rig
+    lend(rig, net, [])
+
+
+def asked(rig: Rig, net: Net, protocol: int, port: int) -> int:
+    """What becomes of a client's first packet to the backend out there."""
+    sent = between(net, protocol, (net.client, port), (net.gateway, FAR), "S", seq=100)
+    searches = rig.map("vain_searches")
+    searches.set(0, [{"second": 0, "count": 0}] * len(searches.get(0)))
+    return rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict
+
+
+# protocol, did the backend answer, seconds ago: does it give up its port for another?
+HOLDERS = {
+    "a handshake": (TCP, True, 2, False),
+    "a handshake that nobody goes on with": (TCP, True, 5, True),
+    "a SYN": (TCP, False, 5, True),
+    "datagrams": (UDP, True, 20, False),
+    "datagrams of a while ago": (UDP, True, 40, True),
+    "datagrams without an answer": (UDP, False, 5, True),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_whoever_proves_nothing_gives_up_the_last_port(few: Rig, net: Net, holder: str) -> None:
+    """A forged source could hold all ports else."""
+    protocol, is_answered, ago, gives_up = HOLDERS[holder]
+    for port in range(1001, 1011):
+        assert asked(few, net, protocol, port) == FORWARDED
+        if is_answered:
+            taken = few.entry(net, few.key(net, protocol, (net.client, port), (net.gateway, FAR)))
+            assert taken is not None
+            answer = between(
+                net, protocol, (net.far, BACKEND_PORT), (net.node, taken[1]["to_sport"]), "SA", seq=500, ack=101
+            )
+            assert few.run(UPLINK_INGRESS, few.frame(UPLINK_INGRESS, answer)).verdict == REPLIED
+    few.age(net, protocol, ago)
+    became = {asked(few, net, protocol, port) for port in (2001, 2002, 2003)}
+    refused = REFUSED_COLLISION if protocol == TCP else FLOW_COLLISION
+    assert became == ({FORWARDED} if gives_up else {refused})
+    assert few.entries(few.tables(protocol, net)[-1]) == 20
+
+
+def test_an_established_connection_keeps_its_port(few: Rig, net: Net) -> None:
+    for port in range(1001, 1011):
+        seen = begin(few, net, (net.client, port))
+        for source, destination, flags, seq, ack in (
+            ((net.far, BACKEND_PORT), seen, "SA", 500, 101),
+            ((net.client, port), (net.gateway, FAR), "A", 101, 501),
+        ):
+            sent = between(net, TCP, source, destination, flags, seq=seq, ack=ack)
+            assert few.run(UPLINK_INGRESS, few.frame(UPLINK_INGRESS, sent)).verdict in (FORWARDED, REPLIED)
+    few.age(net, TCP, 1000)
+    assert asked(few, net, TCP, 2001) == REFUSED_COLLISION
+    assert few.entries(few.tables(TCP, net)[0]) == 20
 
 
 # ---- TIME_WAIT
