@@ -117,12 +117,6 @@ ffi.cdef(
     int bpf_link_detach(int link_fd);
     int bpf_prog_test_run_opts(int fd, struct test_run_opts *opts);
 
-    typedef int (*sample_fn)(void *context, void *data, size_t size);
-    void *ring_buffer__new(int map_fd, sample_fn fn, void *context, const void *opts);
-    int ring_buffer__poll(void *ring, int timeout_ms);
-    int ring_buffer__epoll_fd(const void *ring);
-    void ring_buffer__free(void *ring);
-
     long syscall(long number, long command, void *attr, unsigned int size);
     int statfs(const char *path, void *buffer);
     int vsnprintf(char *out, size_t size, const char *format, void *arguments);

@@ -44,7 +44,6 @@ class MapType(enum.IntEnum):
     DEVMAP = 14
     QUEUE = 22
     DEVMAP_HASH = 25
-    RINGBUF = 27
 
 
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * What the loader's tests load: one map of each kind, settings, programs that count, report and drop.
+ * What the loader's tests load: one map of each kind, settings, programs that count and drop.
  * The same file compiled with a macro defined is the same object with another layout.
  */
 #include <linux/bpf.h>
@@ -153,17 +153,6 @@ int tell_cpu(struct __sk_buff *skb)
 	skb->mark++;
 	bpf_skb_store_bytes(skb, 0, &octet, 1, 0);
 	return octet;
-}
-
-SEC("tc")
-int report(struct __sk_buff *skb)
-{
-	struct inner said = {.mac = {1, 2, 3, 4, 5, 6}};
-#ifndef RENAMED
-	said.mtu = skb->len;
-#endif
-	bpf_ringbuf_output(&events, &said, sizeof(said), 0);
-	return TC_ACT_OK;
 }
 
 /* TC_ACT_PIPE, unless a guest says otherwise. */
