@@ -104,11 +104,6 @@ class Packet:
         """An ICMP error."""
         return self.tuple is not None and self.icmp in _ERRORS.get(self.tuple.protocol, ())
 
-    @property
-    def is_echo(self) -> bool:
-        """An ICMP echo request."""
-        return self.tuple is not None and self.icmp is not None and self.icmp == _ECHO.get(self.tuple.protocol)
-
     def __str__(self) -> str:
         if self.tuple is None:
             return {ARP: "ARP"}.get(self.ethertype, f"a frame of type {self.ethertype:#06x}")

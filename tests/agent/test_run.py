@@ -40,17 +40,6 @@ def ids(status: Mapping[str, Any]) -> set[tuple[int, str, int]]:
     }
 
 
-def accepted_since(status: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Object and time of every condition Accepted."""
-    return {
-        (x["name"], z["last_transition_time"])
-        for x in status["objects"]
-        for y in x["places"]
-        for z in y["conditions"]
-        if z["type"] == "Accepted"
-    }
-
-
 def conditions(status: Mapping[str, Any], kind: str) -> dict[str, str]:
     (found,) = (x for x in status["objects"] if x["kind"] == kind)
     return {x["type"]: x["status"] for place in found["places"] for x in place["conditions"]}
