@@ -6,15 +6,13 @@ Two clients' addresses, by family; policies are edited while the gateway runs, a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from ipaddress import ip_network
 from socket import socket
 from typing import Any
 
 import pytest
-import yaml
 
 from lab.gateway import Gateway
 from lab.manifests import Listener, Pod, World, write
@@ -22,6 +20,7 @@ from lab.servers.witness import PORT, witness
 from lab.topology import CLIENT, FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import REFUSED, SILENCE, ask, associate, connect
 from lab.wait import until
+from tests.net.policies import policies, policy
 
 PODS = {"a": 11, "b": 12}
 OTHER = {family: address + 1 for family, address in CLIENT.items()}
@@ -29,7 +28,6 @@ WORLD = World(
     listeners=tuple(Listener(protocol, PORT, {"a": 1, "b": 1}) for protocol in ("TCP", "UDP")),
     services={name: (Pod(number),) for name, number in PODS.items()},
 )
-FILE = "policies.yaml"
 
 
 @pytest.fixture(scope="module", params=("stack", "redirect"))
@@ -42,33 +40,6 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
             stack.enter_context(witness(lab, pod))
         write(WORLD, lab.directory / "manifests")
         yield stack.enter_context(Gateway(lab, lab.directory / "manifests", delivery=request.param))
-
-
-def policy(name: str, kind: str, target: str, **spec: Any) -> dict[str, Any]:
-    ref = {"group": "gateway.networking.k8s.io", "kind": kind, "name": target}
-    return {
-        "apiVersion": "penstock.dev/v1alpha1",
-        "kind": "FlowPolicy",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"targetRefs": [ref], **spec},
-    }
-
-
-@contextmanager
-def policies(gateway: Gateway, *documents: dict[str, Any]) -> Iterator[None]:
-    """In force while the block runs."""
-    file = gateway.manifests / FILE
-
-    def written() -> None:
-        fresh = file.with_name(f".{FILE}.new")
-        fresh.write_text(yaml.safe_dump_all(documents))
-        os.replace(fresh, file)
-
-    gateway.change(written)
-    try:
-        yield
-    finally:
-        gateway.change(file.unlink)
 
 
 def both(*networks: str | int) -> list[str]:

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lab.gateway import Gateway
 from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
@@ -23,6 +22,7 @@ from lab.servers.witness import PORT, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import abort_on_close, ask, connect
 from lab.wait import until
+from tests.net.policies import policy, write_policies
 from tests.net.rounds import FIRST_NEVER_COMES, LAST_NEVER_COMES, STRANGERS, Client, Served, goes_on
 from tests.net.tables import Tables
 from tests.net.test_remote import REMOTE, UPLINK, attached
@@ -68,15 +68,7 @@ WORLD = World(
     ),
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),), "remote": (Pod(REMOTE),)},
 )
-COUNTED = {
-    "apiVersion": "penstock.dev/v1alpha1",
-    "kind": "FlowPolicy",
-    "metadata": {"name": "counted", "namespace": "default"},
-    "spec": {
-        "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": WORLD.gateway}],
-        "connections": {"perListener": 10_000},
-    },
-}
+COUNTED = policy("counted", "Gateway", WORLD.gateway, connections={"perListener": 10_000})
 
 
 @pytest.fixture(params=("stack", "redirect"))
@@ -92,7 +84,7 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
         manifests = lab.directory / "manifests"
         write(WORLD, manifests)
-        (manifests / "policy.yaml").write_text(yaml.safe_dump(COUNTED))
+        write_policies(manifests, COUNTED)
         options = tuple(str(word) for option in OPTIONS.items() for word in option)
         yield stack.enter_context(Gateway(lab, manifests, delivery=request.param, options=options))
 
