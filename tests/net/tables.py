@@ -68,11 +68,13 @@ class Tables:
         return found
 
     def waiting(self) -> list[str]:
-        """Turnstiles of ageing that somebody stands in; takes one out of each."""
+        """Turnstiles of ageing that somebody stands in. Who is at the head goes to the tail, and stays."""
         waiting = []
         for name in ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6"):
             with Map.open_pinned(self.pins / name) as table:
-                if table.pop() is not None:
+                head = table.pop()
+                if head is not None:
+                    table.push(head)
                     waiting.append(name)
         return waiting
 
