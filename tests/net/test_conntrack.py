@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
-import yaml
 
 from lab.gateway import Gateway
 from lab.loss import lossy
@@ -25,6 +24,7 @@ from lab.traffic.ask import REFUSED, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net import test_icmp
+from tests.net.policies import policies, policy
 from tests.net.rounds import LARGE, backend_ends, backend_resets, client_ends, client_resets
 from tests.net.test_changes import is_reset
 from tests.net.test_icmp import FAR, hop, moves, narrow
@@ -89,9 +89,29 @@ def who(request: pytest.FixtureRequest, gateway: Gateway) -> Namespace:
     return found
 
 
-def changed(gateway: Gateway, services: dict[str, tuple[Pod, ...]]) -> None:
-    """WORLD with other pods is in force."""
-    gateway.change(lambda: write(replace(WORLD, services={**WORLD.services, **services}), gateway.manifests))
+@contextmanager
+def pods(gateway: Gateway, services: dict[str, tuple[Pod, ...]]) -> Iterator[None]:
+    """WORLD with other pods is in force while the block runs."""
+
+    def hold(world: World) -> None:
+        gateway.change(lambda: write(world, gateway.manifests))
+
+    hold(replace(WORLD, services={**WORLD.services, **services}))
+    try:
+        yield
+    finally:
+        hold(WORLD)
+
+
+@contextmanager
+def routes_forgotten(*ends: Namespace) -> Iterator[None]:
+    """After the block, what the ends have learnt of routes."""
+    try:
+        yield
+    finally:
+        for end in ends:
+            end.run("ip", "route", "flush", "cache")
+            end.run("ip", "-6", "route", "flush", "cache")
 
 
 def ended(namespace: Namespace, family: int, port: int) -> None:
@@ -156,14 +176,12 @@ def test_a_narrow_hop(gateway: Gateway, tracking: Tracking, towards: str, family
     end = backend_addresses(PODS["a"])[family] if towards == "pod" else CLIENT[family]
     way = lab.node.run("ip", "route", "get", str(end)).stdout.split()
     with (
+        routes_forgotten(lab.client, lab.backends["a"]),
         narrow(lab.node, end, "dev", way[way.index("dev") + 1]),
         Transfer(lab.client, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer,
     ):
         transfer.until_moved(1_000_000)
         assert transfer.finish().whole
-    for namespace in (lab.client, lab.backends["a"]):
-        namespace.run("ip", "route", "flush", "cache")
-        namespace.run("ip", "-6", "route", "flush", "cache")
     tracking.must_be_in_order()
 
 
@@ -213,7 +231,6 @@ def test_one_port_of_the_client_with_two_listeners_of_a_pod(
     tracking.must_be_in_order()
 
 
-# The client's last ACK of a handshake: without it a connection is open to the client alone.
 LAST_ACKS = """
 table inet last-acks {
     chain output { type filter hook output priority filter; tcp flags & (syn|ack|fin|rst|psh) == ack drop; }
@@ -221,31 +238,31 @@ table inet last-acks {
 """
 
 
+@contextmanager
+def last_acks_lost(client: Namespace) -> Iterator[None]:
+    """The client's last ACK of a handshake: without it a connection is open to the client alone."""
+    run("nft", "-f", "-", namespace=client.path, stdin=LAST_ACKS)
+    try:
+        yield
+    finally:
+        client.run("nft", "delete", "table", "inet", "last-acks")
+
+
 def test_one_connection_too_many(gateway: Gateway, tracking: Tracking, family: int) -> None:
     """Known as such when its handshake ends: both ends are reset, and the node hears of that too."""
-    policy = {
-        "apiVersion": "penstock.dev/v1alpha1",
-        "kind": "FlowPolicy",
-        "metadata": {"name": "one", "namespace": "default"},
-        "spec": {
-            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": WORLD.gateway}],
-            "connections": {"perListener": 1},
-        },
-    }
-    file, client = gateway.manifests / "policy.yaml", gateway.lab.client
-    gateway.change(lambda: file.write_text(yaml.safe_dump(policy)))
+    client = gateway.lab.client
+    limit = policy("one", "Gateway", WORLD.gateway, connections={"perListener": 1})
     servers = {PORT: gateway.lab.backends["a"], TO_REMOTE: Namespace(f"{gateway.lab.prefix}remote")}
-    for port, server in servers.items():
-        with ExitStack() as stack:
-            run("nft", "-f", "-", namespace=client.path, stdin=LAST_ACKS)
-            flows = [stack.enter_context(connect(client, GATEWAY[family], port)) for _ in range(3)]
-            client.run("nft", "delete", "table", "inet", "last-acks")
-            ask(flows[0])
-            for flow in flows[1:]:
-                assert is_reset(flow)
-            assert not server.run("ss", "-Htn", "state", "syn-recv").stdout  # it was told first
-            assert outcomes(client, GATEWAY[family], port, "TCP", 5) == {REFUSED: 5}
-    gateway.change(file.unlink)
+    with policies(gateway, limit):
+        for port, server in servers.items():
+            with ExitStack() as stack:
+                with last_acks_lost(client):
+                    flows = [stack.enter_context(connect(client, GATEWAY[family], port)) for _ in range(3)]
+                ask(flows[0])
+                for flow in flows[1:]:
+                    assert is_reset(flow)
+                assert not server.run("ss", "-Htn", "state", "syn-recv").stdout  # it was told first
+                assert outcomes(client, GATEWAY[family], port, "TCP", 5) == {REFUSED: 5}
     tracking.must_be_in_order()
 
 
@@ -255,11 +272,10 @@ def test_a_pod_that_drains(gateway: Gateway, tracking: Tracking) -> None:
             stack.enter_context(Transfer(gateway.lab.client, GATEWAY[family], STREAM_PORT)) for family in FAMILIES
         ]
         draining = replace(A, ready=False, terminating=True)
-        changed(gateway, {"a": (draining, Pod(PODS["b"]))})
-        for transfer in transfers:
-            transfer.until_moved(1_000_000)
-            assert transfer.finish().whole
-    changed(gateway, {})
+        with pods(gateway, {"a": (draining, Pod(PODS["b"]))}):
+            for transfer in transfers:
+                transfer.until_moved(1_000_000)
+                assert transfer.finish().whole
     tracking.must_be_in_order()
 
 
@@ -268,10 +284,9 @@ def test_a_pod_that_is_gone(gateway: Gateway, tracking: Tracking, who: Namespace
     with ExitStack() as stack:
         flows = [stack.enter_context(connect(who, GATEWAY[family], PORT)) for family in FAMILIES]
         assert [ask(x).backend for x in flows] == ["a"] * len(flows)
-        changed(gateway, {"a": ()})
-        for flow in flows:
-            until(partial(is_reset, flow), "a connection to a pod that is gone is reset", every=0.1)
-    changed(gateway, {})
+        with pods(gateway, {"a": ()}):
+            for flow in flows:
+                until(partial(is_reset, flow), "a connection to a pod that is gone is reset", every=0.1)
     tracking.must_be_in_order()
 
 
