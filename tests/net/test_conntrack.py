@@ -19,7 +19,7 @@ from lab.manifests import Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.process import run
 from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
-from lab.topology import CLIENT, FAMILIES, GATEWAY, Attachment, Lab, Shape, backend_addresses
+from lab.topology import CLIENT, FAMILIES, GATEWAY, NODE, Attachment, Lab, Shape, backend_addresses
 from lab.traffic.ask import REFUSED, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
@@ -27,7 +27,7 @@ from tests.net import test_icmp
 from tests.net.policies import policies, policy
 from tests.net.rounds import LARGE, backend_ends, backend_resets, client_ends, client_resets
 from tests.net.test_changes import is_reset
-from tests.net.test_icmp import FAR, hop, moves, narrow
+from tests.net.test_icmp import FAR, FAR_ROUTER, NARROW, hop, moves, narrow, path_mtu
 from tests.net.test_remote import REMOTE, UPLINK, attached
 from tests.net.tracking import Tracking
 from tests.net.world import PODS
@@ -182,12 +182,14 @@ def test_a_narrow_hop(gateway: Gateway, tracking: Tracking, towards: str, family
     ):
         transfer.until_moved(1_000_000)
         assert transfer.finish().whole
+        sender, to = (lab.client, GATEWAY) if towards == "pod" else (lab.backends["a"], CLIENT)
+        assert path_mtu(sender, to[family]) == NARROW
     tracking.must_be_in_order()
 
 
 def test_a_traceroute(gateway: Gateway, tracking: Tracking, family: int) -> None:
-    for hops in (1, 2):
-        hop(gateway.lab.client, family, hops, TO_B)
+    seen = [hop(gateway.lab.client, family, hops, TO_B) for hops in (1, 2)]
+    assert seen == [NODE[family], GATEWAY[family]]
     tracking.must_be_in_order()
 
 
@@ -195,8 +197,9 @@ def test_a_client_behind_a_router(gateway: Gateway, tracking: Tracking, far: Nam
     """What the router says of replies is about connections that the node knows."""
     with narrow(gateway.lab.client, FAR[family], "dev", "far0"):
         moves(far, family)
-    for hops in (1, 2, 3):
-        hop(far, family, hops, TO_B)
+        assert path_mtu(gateway.lab.backends["a"], FAR[family]) == NARROW
+    seen = [hop(far, family, hops, TO_B) for hops in (1, 2, 3)]
+    assert seen == [FAR_ROUTER[family], NODE[family], GATEWAY[family]]
     tracking.must_be_in_order()
 
 
