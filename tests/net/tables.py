@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -13,6 +14,7 @@ from lab.topology import FAMILIES, Address
 from loader.maps import Map
 
 FLOW_REPLY = 1  # enum flow_flag
+SOURCE_COUNT_BITS = 24  # of a slot in source_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Tables:
 
     def unpaired(self) -> list[str]:
         """Halves of flows of which the other half is not there, and counts that differ from what there is."""
-        found, live, counted = [], self.usage(), 0
+        found, live, counted, places = [], self.usage(), 0, Counter[int]()
         for name in ("tcp_flows", "udp_flows"):
             for family in FAMILIES:
                 with Map.open_pinned(self.pins / f"{name}{family}") as table:
@@ -61,10 +63,14 @@ class Tables:
                     if twin is None or twin["generation"] != half["generation"]:
                         found.append(f"{name}{family}: {own}")
                 counted += sum(1 for half in flows.values() if name == "tcp_flows" and half["counted_at"])
+                places.update(half["source_place"] for half in flows.values() if half["source_place"])
                 if name == "tcp_flows" and 2 * live[f"tcp{family}"] != len(flows):
                     found.append(f"{name}{family}: {len(flows)} halves, {live[f'tcp{family}']} counted")
         if counted != self.open_connections():
             found.append(f"{counted} flows are their listener's, {self.open_connections()} are counted")
+        slots = self.source_slots()
+        if slots != places:
+            found.append(f"flows are counted at sources' places {dict(places)}, which count {slots}")
         return found
 
     def waiting(self) -> list[str]:
@@ -84,6 +90,16 @@ class Tables:
             counts = [value["open"] for _, value in table.items()]
         assert min(counts) >= 0
         return sum(counts)
+
+    def source_slots(self) -> dict[int, int]:
+        """Connections of the sources whose policy counts them, by place; places that are nobody's are not there."""
+        found = {}
+        with Map.open_pinned(self.pins / "source_connections") as table:
+            for at, bucket in table.items():
+                for i, slot in enumerate(bucket["slots"]):
+                    if slot:  # a mark without a connection, too, is somebody's
+                        found[1 + at * len(bucket["slots"]) + i] = slot % (1 << SOURCE_COUNT_BITS)
+        return found
 
     def handshakes(self) -> list[tuple[Address, int]]:
         """Client and seconds since the last packet of each entry; these tables forget by use, not by time."""

@@ -68,7 +68,7 @@ WORLD = World(
     ),
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),), "remote": (Pod(REMOTE),)},
 )
-COUNTED = policy("counted", "Gateway", WORLD.gateway, connections={"perListener": 10_000})
+COUNTED = policy("counted", "Gateway", WORLD.gateway, connections={"perListener": 10_000, "perSource": 10_000})
 
 
 @pytest.fixture(params=("stack", "redirect"))
@@ -142,6 +142,7 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
                     abort_on_close(connection)
                     silent["TCP", port, ask(connection).backend] += 1
         assert tables.open_connections() >= silent.total()
+        assert sum(tables.source_slots().values()) >= silent.total()
         while time.monotonic() < ending:
             goes_on(clients)
         for client in clients:
@@ -151,6 +152,7 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
     assert tables.usage()["expired"] > expired
     assert tables.live() == dict.fromkeys(FAMILIES, 0)
     assert tables.open_connections() == 0
+    assert tables.source_slots() == {}
     until(lambda: not tables.waiting(), "nobody waits to be looked at", every=1, seen=tables.waiting)
 
     # These tables forget what has outlived its limit when they need the room; nothing else may stand in them.
