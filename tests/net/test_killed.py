@@ -24,6 +24,7 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.policies import policy, write_policies
 from tests.net.rounds import Client, goes_on
 from tests.net.tables import Tables
 from tests.net.test_remote import REMOTE, UPLINK, attached
@@ -46,6 +47,7 @@ WORLD = World(
     ),
     services={"a": (A,), "both": (A, B), "remote": (Pod(REMOTE),)},
 )
+COUNTED = policy("counted", "Gateway", WORLD.gateway, connections={"perListener": 10_000, "perSource": 10_000})
 OPTIONS = {
     "--uplink": UPLINK,
     "--snat-ports": "10000-10999",  # few, so that chance hits on those that are taken
@@ -89,7 +91,7 @@ class Running:
         self.is_whole()
 
     def is_whole(self) -> None:
-        """The kernel holds what the manifests say, and every flow has its two halves."""
+        """The kernel holds what the manifests say; every flow has its two halves, and is counted."""
         self.gateway.until(lambda x: bool(x["applied"]["verified_at"]) and not x["applied"]["error"], "has read back")
         tables = Tables(self.gateway)
         until(lambda: not tables.unpaired(), "every flow is whole", seen=tables.unpaired, every=0.2)
@@ -121,6 +123,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
             stack.enter_context(witness(lab, pod))
         stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
         write(WORLD, lab.directory / "manifests")
+        write_policies(lab.directory / "manifests", COUNTED)
         options = tuple(word for option in OPTIONS.items() for word in option)
         gateway = Gateway(lab, lab.directory / "manifests", delivery=request.param, options=options)
         yield Running(stack.enter_context(gateway), remote)
@@ -199,6 +202,8 @@ def test_while_addresses_and_ports_are_lent(running: Running, protocol: str) -> 
         seen += [ask(x).peer for x in flows[len(seen) :]]
         assert len(set(seen)) == len(seen)
         assert [ask(x).peer for x in flows] == seen
+        running.is_whole()
+        assert Tables(gateway).open_connections() >= {"TCP": len(flows), "UDP": 0}[protocol]
 
 
 def test_while_flows_of_every_kind_come_and_go(running: Running) -> None:
