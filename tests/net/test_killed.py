@@ -82,10 +82,20 @@ class Running:
         return +found
 
     @contextmanager
+    def an_agent_afterwards(self) -> Iterator[None]:
+        """Runs, whatever became of it in the block."""
+        try:
+            yield
+        finally:
+            if self.gateway.agent is None:
+                self.gateway.start()
+
+    @contextmanager
     def nothing_is_felt(self) -> Iterator[None]:
         """... of what befalls the agent in the block: neither by connections nor by the tables."""
         resets, unwanted = self.resets(), self.unwanted()
-        yield
+        with self.an_agent_afterwards():
+            yield
         assert self.resets() == resets
         assert self.unwanted() == unwanted
         self.is_whole()
@@ -165,6 +175,7 @@ def test_while_an_endpoint_goes_and_comes_back(running: Running) -> None:
     """First it drains, then it is in no EndpointSlice. The agent dies as it begins to look, and a little later."""
     gateway = running.gateway
     with running.nothing_is_felt(), ExitStack() as stack:
+        stack.callback(write, WORLD, gateway.manifests)
         transfers = running.transfers(stack, each=3)
         draining = (A, replace(B, ready=False, terminating=True))
         for pods, seconds in ((draining, 0.05), ((A,), 0.1), ((A, B), 0.0)):
@@ -220,12 +231,12 @@ def test_while_flows_of_every_kind_come_and_go(running: Running) -> None:
         for namespace in (lab.client, lab.node)
         for family in FAMILIES
     ]
-    for client in clients:
-        client.start()
-    goes_on(clients, rounds=1)
-    gateway.kill()
-    goes_on(clients)
-    gateway.start()
-    for client in clients:
-        client.finish()
+    with running.an_agent_afterwards(), ExitStack() as stack:
+        for client in clients:
+            client.start()
+            stack.callback(client.finish)
+        goes_on(clients, rounds=1)
+        gateway.kill()
+        goes_on(clients)
+        gateway.start()
     running.is_whole()
