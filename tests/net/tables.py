@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from lab.gateway import Gateway
-from lab.topology import FAMILIES, Address
+from lab.topology import FAMILIES, Address, backend_addresses
 from loader.maps import Map
 
 FLOW_REPLY = 1  # enum flow_flag
@@ -100,6 +100,12 @@ class Tables:
                     if slot:  # a mark without a connection, too, is somebody's
                         found[1 + at * len(bucket["slots"]) + i] = slot % (1 << SOURCE_COUNT_BITS)
         return found
+
+    def endpoint_states(self, number: int) -> set[int]:
+        """Of that backend's addresses, at all listeners."""
+        octets = {x.packed.ljust(16, b"\0") for x in backend_addresses(number).values()}
+        with Map.open_pinned(self.pins / "backends") as table:
+            return {x["state"] for _, x in table.items() if x["address"]["octets"] in octets}
 
     def handshakes(self) -> list[tuple[Address, int]]:
         """Client and seconds since the last packet of each entry; these tables forget by use, not by time."""

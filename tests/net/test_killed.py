@@ -7,7 +7,6 @@ start the kernel holds what the manifests say, and every flow is whole.
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from agent.compile.image import BackendState
 from lab.gateway import Gateway
 from lab.loss import lossy
 from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
@@ -172,21 +172,34 @@ def all_closed(end: Namespace) -> bool:
 
 
 def test_while_an_endpoint_goes_and_comes_back(running: Running) -> None:
-    """First it drains, then it is in no EndpointSlice. The agent dies as it begins to look, and a little later."""
-    gateway = running.gateway
+    """First it drains, then it is in no EndpointSlice. The agent dies before it has done anything about it, or as soon
+    as the kernel holds the first of it."""
+    gateway, tables, had_begun = running.gateway, Tables(running.gateway), set()
+    draining = replace(B, ready=False, terminating=True)
     with running.nothing_is_felt(), ExitStack() as stack:
         stack.callback(write, WORLD, gateway.manifests)
         transfers = running.transfers(stack, each=3)
-        draining = (A, replace(B, ready=False, terminating=True))
-        for pods, seconds in ((draining, 0.05), ((A,), 0.1), ((A, B), 0.0)):
+        for pods, state, is_awaited in (
+            ((A, draining), BackendState.DRAINING, False),
+            ((A,), BackendState.ABSENT, True),
+            ((A, B), BackendState.ACTIVE, False),
+        ):
+
+            def has_begun(state: BackendState = state) -> bool:
+                return state in tables.endpoint_states(PODS["b"])
+
+            assert not has_begun()
             write(replace(WORLD, services={**WORLD.services, "both": pods}), gateway.manifests)
-            time.sleep(seconds)
+            if is_awaited:
+                until(has_begun, f"an entry is {state.name}", every=0.001)
             gateway.kill()
+            had_begun.add(has_begun())
             running.serves(PORT, {"a", "b"})
             gateway.start()
             running.serves(PORT, {"a", "b"} if pods == (A, B) else {"a"})
             all_move(transfers)
         all_end(transfers)
+    assert had_begun == {True, False}, "of both kinds"
 
 
 def test_while_addresses_and_ports_are_lent(running: Running, protocol: str) -> None:
