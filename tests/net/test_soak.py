@@ -191,4 +191,4 @@ def every_port_serves(gateway: Gateway) -> None:
                 connection = stack.enter_context(connect(gateway.lab.client, GATEWAY[family], TO_REMOTE))
                 abort_on_close(connection)
                 seen.append(ask(connection).peer[1])
-            assert set(seen) <= set(range(first, last + 1))
+            assert sorted(seen) == list(range(first, last + 1))
