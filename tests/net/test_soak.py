@@ -107,9 +107,9 @@ def counted(gateway: Gateway) -> Counter[Served]:
     return found
 
 
-def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
-    lab, tables = gateway.lab, Tables(gateway)
-    clients = [
+def mixed_clients(lab: Lab) -> list[Client]:
+    """Of both families: the node's neighbour, with what only a raw socket sends, the node itself and a pod."""
+    return [
         Client(
             namespace,
             family,
@@ -121,6 +121,23 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
         for namespace in (lab.client, lab.node, lab.backends["c"])
         for family in FAMILIES
     ]
+
+
+def fall_silent(lab: Lab, stack: ExitStack) -> Counter[Served]:
+    """Connections that from now on say nothing, not even that they end, as long as the stack is open."""
+    served = Counter[Served]()
+    for family in FAMILIES:
+        for port in (TO_A, TO_REMOTE):
+            for _ in range(SILENT):
+                connection = stack.enter_context(connect(lab.client, GATEWAY[family], port))
+                abort_on_close(connection)
+                served["TCP", port, ask(connection).backend] += 1
+    return served
+
+
+def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
+    lab, tables = gateway.lab, Tables(gateway)
+    clients = mixed_clients(lab)
     expired = tables.usage()["expired"]
     ending = time.monotonic() + SECONDS
     for client in clients:
@@ -134,13 +151,7 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
     while time.monotonic() < ending - IDLE:
         goes_on(clients)
     with ExitStack() as stack:
-        silent = Counter[Served]()
-        for family in FAMILIES:
-            for port in (TO_A, TO_REMOTE):
-                for _ in range(SILENT):  # from now on they say nothing, not even that they end
-                    connection = stack.enter_context(connect(lab.client, GATEWAY[family], port))
-                    abort_on_close(connection)
-                    silent["TCP", port, ask(connection).backend] += 1
+        silent = fall_silent(lab, stack)
         assert tables.open_connections() >= silent.total()
         assert sum(tables.source_slots().values()) >= silent.total()
         while time.monotonic() < ending:
@@ -150,12 +161,24 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
         tally = sum((client.tally for client in clients), silent)
         until(lambda: not tables.left(), "no entry is left", every=0.5, seen=tables.left)
     assert tables.usage()["expired"] > expired
+    nothing_is_counted_or_waits(tables)
+    only_strangers_are_remembered(tables)
+    until(
+        lambda: counted(gateway) == tally, "as many are counted as were served", seen=lambda: counted(gateway) - tally
+    )
+    the_agent_has_no_more_than(gateway, descriptors, memory)
+    every_port_serves(gateway)
+
+
+def nothing_is_counted_or_waits(tables: Tables) -> None:
     assert tables.live() == dict.fromkeys(FAMILIES, 0)
     assert tables.open_connections() == 0
     assert tables.source_slots() == {}
     until(lambda: not tables.waiting(), "nobody waits to be looked at", every=1, seen=tables.waiting)
 
-    # These tables forget what has outlived its limit when they need the room; nothing else may stand in them.
+
+def only_strangers_are_remembered(tables: Tables) -> None:
+    """By tables that forget what has outlived its limit when they need the room; nothing else may stand in them."""
     strangers = set(STRANGERS.values())
     handshakes = tables.handshakes()
     assert handshakes
@@ -168,17 +191,15 @@ def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
         ("datagrams", LAST_NEVER_COMES),
     }
 
-    until(
-        lambda: counted(gateway) == tally, "as many are counted as were served", seen=lambda: counted(gateway) - tally
-    )
-    # A question that was just answered has its descriptor for a moment more.
+
+def the_agent_has_no_more_than(gateway: Gateway, descriptors: int, memory: int) -> None:
+    """A question that was just answered has its descriptor for a moment more."""
     until(
         lambda: descriptors_and_memory(gateway)[0] <= descriptors,
         f"the agent has no more open than {descriptors}",
         seen=lambda: descriptors_and_memory(gateway),
     )
     assert descriptors_and_memory(gateway)[1] <= memory + RSS_MORE
-    every_port_serves(gateway)
 
 
 def every_port_serves(gateway: Gateway) -> None:
