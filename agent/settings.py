@@ -115,7 +115,7 @@ class Settings:
     """Everything the agent is told.
 
     `uplinks`: names of the client-facing interfaces, or ("auto",). Backends behind one, on other nodes, see one of
-    `snat_addresses` (of the node's own; none: the uplink's first) and a port of `snat_ports` (first, last), or the
+    `snat_addresses` (of the node's own; none: the uplink's oldest) and a port of `snat_ports` (first, last), or the
     client itself if they are in a network of `symmetric`, whose replies to anybody pass this node. `absent_grace`: how
     long an endpoint may be in no EndpointSlice before its TCP flows are reset. `reply_rate_limit`: RST and ICMP of our
     own, per CPU and second; 0 sends none. `pin_dir` must be in a BPF file system that outlives the agent, `run_dir` in

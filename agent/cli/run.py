@@ -37,6 +37,7 @@ from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError
     default=(AUTO,),
     show_default=True,
     metavar="IFACE",
+    envvar="PENSTOCK_RUN_UPLINK",  # click's own name for it is that of the parameter
     help="Interface that clients are behind; may be repeated.",
 )
 @click.option(
@@ -52,7 +53,8 @@ from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError
     multiple=True,
     type=ip_address,
     metavar="ADDRESS",
-    help="Of this node: what backends behind an uplink see. Without any: the uplink's first.",
+    envvar="PENSTOCK_RUN_SNAT_ADDRESS",
+    help="Of this node: what backends behind an uplink see. Without any: the uplink's oldest.",
 )
 @click.option(
     "--snat-ports",

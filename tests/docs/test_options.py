@@ -11,6 +11,7 @@ import click
 import pytest
 
 from agent.cli.main import main
+from agent.cli.run import run
 from agent.settings import LIMIT_BOUNDS, OTHER_BOUNDS, TABLE_BOUNDS, Settings, option
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
@@ -28,6 +29,17 @@ def options() -> Iterator[tuple[str, str]]:
         assert command is not None
         for parameter in command.params:
             yield from ((name, x) for x in parameter.opts if x.startswith("--"))
+
+
+@pytest.mark.parametrize("word", ROWS)
+def test_the_environment_has_an_option_by_its_name(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    of_all = word in ("--pin-dir", "--run-dir", "--object-dir")
+    name = ("PENSTOCK_" if of_all else "PENSTOCK_RUN_") + word.removeprefix("--").upper().replace("-", "_")
+    monkeypatch.setenv(name, "one two")
+    (parameter,) = (x for x in run.params if word in x.opts)
+    context = click.Context(run, info_name="run", parent=click.Context(main, **main.context_settings))
+    several = isinstance(parameter, click.Option) and parameter.multiple
+    assert parameter.value_from_envvar(context) == (["one", "two"] if several else "one two")
 
 
 @pytest.mark.parametrize(("command", "word"), list(options()))
