@@ -13,7 +13,7 @@ from loader.features import probe
 from loader.hook import Attachment, Direction, Mechanism
 from loader.program import Program
 
-__all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach", "inherit"]
+__all__ = ["Attachment", "Direction", "Mechanism", "attach", "attachments", "detach", "inherit", "is_here"]
 
 
 def attach(
@@ -31,6 +31,11 @@ def attach(
 def attachments(pin_dir: Path) -> tuple[Attachment, ...]:
     """Everything of ours that is attached: links pinned under `pin_dir`, its filters in this network namespace."""
     return (*tcx.attachments(pin_dir), *clsact.attachments(pin_dir))
+
+
+def is_here(attachment: Attachment) -> bool:
+    """Whether it is in this network namespace: a pinned link may well be in another."""
+    return attachment.mechanism is Mechanism.CLSACT or (attachment.alive and tcx.is_here(attachment))
 
 
 def inherit(pin_dir: Path, predecessor: Path) -> None:

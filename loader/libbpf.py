@@ -62,6 +62,11 @@ ffi.cdef(
     struct tcx_link_create {
         uint32_t prog_fd, target_ifindex, attach_type, flags, relative_fd, pad; uint64_t expected_revision;
     };
+    /* The same for BPF_PROG_QUERY. */
+    struct tcx_query {
+        uint32_t target_ifindex, attach_type, query_flags, attach_flags; uint64_t prog_ids; uint32_t count, pad;
+        uint64_t prog_attach_flags, link_ids, link_attach_flags, revision;
+    };
 
     typedef int (*print_fn)(int level, const char *format, void *arguments);
     print_fn libbpf_set_print(print_fn fn);

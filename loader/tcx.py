@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from loader import bpffs
-from loader.errors import LoaderError
+from loader.errors import InterfaceGone, LoaderError
 from loader.hook import Attachment, Direction, Mechanism
 from loader.libbpf import bpf, checked, ffi, info, lib, pinned_fd
 from loader.program import Program
 
 ATTACH_TYPE = {Direction.INGRESS: 46, Direction.EGRESS: 47}  # BPF_TCX_INGRESS, BPF_TCX_EGRESS
 _DIRECTION = {number: direction for direction, number in ATTACH_TYPE.items()}
+_PROG_QUERY = 16
 _LINK_CREATE = 28
 _LINK_TYPE_TCX = 11
 _BEFORE, _AFTER, _LINK = 1 << 3, 1 << 4, 1 << 13  # BPF_F_BEFORE, BPF_F_AFTER: all others, or the link that is named
 _POSITION = {Direction.INGRESS: _BEFORE, Direction.EGRESS: _AFTER}
+_MOST = 64  # linux/bpf_mprog.h: BPF_MPROG_MAX, programs at one hook
 
 
 def attach(
@@ -60,6 +62,25 @@ def attachments(pin_dir: Path) -> Iterator[Attachment]:
         program, _, ifindex = name.rpartition("-")
         direction = _DIRECTION[about.attach_type]
         yield Attachment(program, int(ifindex), direction, Mechanism.TCX, about.prog_id, alive=bool(about.ifindex))
+
+
+def is_here(attachment: Attachment) -> bool:
+    """Whether it is on an interface of this network namespace: a link tells its ifindex, which others have as well."""
+    programs = ffi.new("uint32_t[]", _MOST)
+    attr = ffi.new(
+        "struct tcx_query *",
+        {
+            "target_ifindex": attachment.ifindex,
+            "attach_type": ATTACH_TYPE[attachment.direction],
+            "prog_ids": int(ffi.cast("uintptr_t", programs)),
+            "count": _MOST,
+        },
+    )
+    try:
+        bpf(_PROG_QUERY, attr, f"asking for the programs of interface {attachment.ifindex}")
+    except InterfaceGone:
+        return False
+    return attachment.program_id in programs[0 : attr.count]
 
 
 def detach(attachment: Attachment, pin_dir: Path) -> None:

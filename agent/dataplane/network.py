@@ -18,6 +18,7 @@ from pyroute2.netns import setns
 
 from agent.dataplane.errors import NodeUnfit
 from agent.running import last_holder
+from loader.attach import attachments, is_here
 
 _OWN = Path("/proc/thread-self/ns/net")
 _NAMED = Path("/run/netns")
@@ -61,6 +62,19 @@ def beside_agent(run_dir: Path) -> Iterator[None]:
                 )
             ) from error
         yield
+
+
+def require_hooks(pins: Path) -> None:
+    """Raises NodeUnfit when the hooks of these pins are in another network namespace than the calling thread is in:
+    who was told another agent's folder, or a new one, would take the interfaces here for those."""
+    hooked = [x for x in attachments(pins) if x.alive]
+    if hooked and not any(map(is_here, hooked)):
+        raise NodeUnfit(
+            (
+                f"the hooks that are pinned in {pins} are in another network namespace than net:[{own()}]: say the "
+                "agent's own --run-dir, which tells where it runs, or run this command there",
+            )
+        )
 
 
 def _find(inode: int) -> int:

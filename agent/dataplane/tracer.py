@@ -32,6 +32,7 @@ from typing import Any, Final, Self
 from agent.compile.image import BackendEntry
 from agent.dataplane import records
 from agent.dataplane.errors import KernelRefused, NodeUnfit, NotInstalled, SlotTaken, translated
+from agent.dataplane.network import require_hooks
 from agent.dataplane.tables import Tables
 from agent.dataplane.trace_filter import TraceFilter, expression
 from agent.installed import SOURCES
@@ -97,6 +98,7 @@ class Tracer:
         make = _bcc()
         with contextlib.ExitStack() as owned:
             tables = owned.enter_context(Tables.open(pin_dir, object_dir))
+            require_hooks(tables.pins)
             _require_same_layout(tables)
             owned.callback(os.close, _locked(tables.pins))
             bpf = _compiled(make, tables, wanted, rate)

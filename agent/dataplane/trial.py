@@ -9,6 +9,7 @@ What a trial cannot see: fragments that came before, and how many answers were s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from agent.dataplane.hooks import Role
 from agent.dataplane.instance import Instance, Run
 from agent.dataplane.links import name_of, node_addresses, read_links
 from agent.dataplane.met import MetFlow, find, halves, reply_of
+from agent.dataplane.network import require_hooks
 from agent.dataplane.places import Place, Surroundings
 from agent.dataplane.tables import Tables
 from agent.packet import TCP, UDP, Packet, Tuple
@@ -91,8 +93,12 @@ class Trial:
     @classmethod
     @translated()
     def open(cls, pin_dir: Path, object_dir: Path) -> Trial:
-        """Raises NotInstalled when nothing is pinned, NodeUnfit without the rights, KernelRefused."""
-        return cls(Tables.open(pin_dir, object_dir), object_dir)
+        """Raises NotInstalled when nothing is pinned, NodeUnfit without rights or where no hook is, KernelRefused."""
+        with contextlib.ExitStack() as owned:
+            tables = owned.enter_context(Tables.open(pin_dir, object_dir))
+            require_hooks(tables.pins)
+            owned.pop_all()
+            return cls(tables, object_dir)
 
     @translated()
     def met(self, flow: Tuple | None) -> MetFlow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from loader import tcx
 from loader.attach import Direction, attachments, detach
 from loader.objects import Object
 from loader.program import Program
+from tests.loader.conftest import CLONE_NEWNET, own_namespace
 from tests.loader.hooks import ADDED, LOOPBACK, add_interface, counted, send
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
@@ -68,3 +70,11 @@ def test_a_program_that_changes_direction_leaves_the_old_one(sample: Object, pin
     tcx.attach(sample.program("count_first"), LOOPBACK, EGRESS, pin_dir)
     assert send(4) == 4
     assert counted(sample) == [4, 0]
+
+
+def test_whether_a_hook_is_in_this_network_namespace(sample: Object, pin_dir: Path) -> None:
+    attached = tcx.attach(sample.program("count_first"), LOOPBACK, INGRESS, pin_dir)
+    assert tcx.is_here(attached)
+    with own_namespace("net", CLONE_NEWNET):
+        assert not tcx.is_here(attached)
+        assert not tcx.is_here(replace(attached, ifindex=ADDED))

@@ -140,3 +140,17 @@ def test_another_run_dir_than_the_agents(machine: Node, tmp_path: Path, command:
     machine.until(lambda x: x["ready"])
     (line,) = machine.penstock(command, "--run-dir", str(tmp_path), code=4).stderr.splitlines()
     assert line.startswith(f"error: no report in {tmp_path}")
+
+
+@pytest.mark.parametrize("words", [("explain", "tcp", "10.0.0.1", "10.0.0.2:80"), ("trace", "--count", "1")])
+def test_another_run_dir_than_the_agents_in_another_network_namespace(
+    machine: Node, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    command = [PENSTOCK, *words, "--pin-dir", "/run/bpf/penstock", "--run-dir", str(tmp_path)]
+    (line,) = machine.command("unshare", "--net", *command, code=3).stderr.splitlines()
+    assert line.startswith("error: the hooks that are pinned in /run/bpf/penstock/v1 are in another network namespace")
+    if words[0] == "explain":
+        machine.command(*command)
