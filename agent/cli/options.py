@@ -54,7 +54,7 @@ def places(command: _F) -> _F:
     ):
         command = click.option(
             f"--{name}",
-            type=click.Path(path_type=Path, resolve_path=True),
+            type=click.Path(path_type=Path, resolve_path=True, readable=False),  # who may not is told what it takes
             default=default,
             show_default=True,
             envvar=f"PENSTOCK_{name}".upper().replace("-", "_"),

@@ -78,6 +78,8 @@ def translated() -> Iterator[None]:
         yield
     except (NoBpffs, NotSupported, PermissionDenied, InterfaceGone) as error:
         raise NodeUnfit((str(error),)) from error
+    except PermissionError as error:
+        raise NodeUnfit((f"{error}: this needs root",)) from error
     except HookTaken as error:
         raise HookOfAnother(str(error)) from error
     except (LoaderError, NetlinkError, OSError) as error:

@@ -63,6 +63,18 @@ def test_too_few_rights(machine: Node, drop: tuple[str, ...]) -> None:
     assert "root" in line
 
 
+@pytest.mark.parametrize("mode", ["0700", "1777"])
+def test_a_command_without_root(machine: Node, mode: str) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    machine.command("chmod", mode, "/run/bpf")
+    for command in (["status"], ["flows"], ["top"], ["trace"], ["explain", "tcp", "10.0.0.1", "10.0.0.2:80"], ["down"]):
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PENSTOCK, *command]
+        (line,) = machine.command(*nobody, "--pin-dir", "/run/bpf/penstock", code=3).stderr.splitlines()
+        assert (line.startswith("error: "), "root" in line) == (True, True)
+
+
 def test_no_bpf_file_system(machine: Node) -> None:
     (line,) = run(machine, "--pin-dir", "/run/penstock-pins", code=3)
     assert line.startswith("error: ")
