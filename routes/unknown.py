@@ -41,12 +41,13 @@ def unknown_kind(wanted: GroupKind, version: str) -> UnknownField:
     if groups:
         near = difflib.get_close_matches(wanted.group, groups, n=1, cutoff=_CLOSE)
         return UnknownField("apiVersion", f"{ignored}; is {near[0]} meant?") if near else UnknownField("", ignored)
-    kinds = [] if wanted.kind in UNSERVED else [x.kind for x in SERVED]
-    near = difflib.get_close_matches(wanted.kind, kinds, n=1, cutoff=_CLOSE)
+    kinds = {} if wanted.kind in UNSERVED else {x.kind.lower(): x.kind for x in SERVED}
+    near = difflib.get_close_matches(wanted.kind.lower(), kinds, n=1, cutoff=_CLOSE)
     if not near:
         return UnknownField("", ignored)
-    is_there = GroupKind(wanted.group, near[0]) in SERVED
-    return UnknownField("kind" if is_there else "", f"{ignored}; is {near[0]} meant?")
+    meant = kinds[near[0]]
+    is_there = GroupKind(wanted.group, meant) in SERVED
+    return UnknownField("kind" if is_there else "", f"{ignored}; is {meant} meant?")
 
 
 def no_kind_of_ours(kind: str) -> str:

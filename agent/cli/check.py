@@ -42,6 +42,7 @@ def check(folder: Path, strict: bool) -> None:
         *_status_warnings(result),
         *_backend_warnings(result),
         *_folders(folder),
+        *_suffixes(folder),
     ]
     for error in update.errors:
         click.echo(f"error: {error}", err=True)
@@ -65,6 +66,13 @@ def _folders(folder: Path) -> Iterator[str]:
         count = sum(1 for x in path.rglob("*") if x.suffix in SUFFIXES)
         if count:
             yield f"{path}: folders in the folder are not read, and this one has {count} manifest files"
+
+
+def _suffixes(folder: Path) -> Iterator[str]:
+    """Files that are not read only because of capitals in their names' ends."""
+    for path in sorted(x for x in folder.iterdir() if x.is_file() and not x.name.startswith(".")):
+        if path.suffix not in SUFFIXES and path.suffix.lower() in SUFFIXES:
+            yield f"{path}: is not read: name it {path.with_suffix(path.suffix.lower()).name}"
 
 
 def _loose_ends(objects: Mapping[ObjectKey, Object]) -> Iterator[str]:

@@ -110,7 +110,7 @@ class FolderState:
         known.notes = parsed.notes
         if parsed.errors:
             self._fail(name, known, *parsed.errors)
-        elif not text.replace("---", "").strip() and (known.good or self._remembered(name).objects):
+        elif not text.replace("---", "").strip():
             self._fail(name, known, self._error(name, "is empty; to remove its objects, remove the file"))
         elif self._is_cut(name, known, text):
             what = "ends within a line, and did not before: is it cut? If it is whole, end it with a newline"

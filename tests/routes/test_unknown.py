@@ -82,6 +82,7 @@ GATEWAY_API = "gateway.networking.k8s.io/v1"
     ("api_version", "kind", "field", "meant"),
     [
         (GATEWAY_API, "TCPRuote", "kind", "TCPRoute"),
+        (GATEWAY_API, "tcproute", "kind", "TCPRoute"),
         ("v1", "Services", "kind", "Service"),
         ("x/v1", "TCPRuote", "", "TCPRoute"),
         ("x/v1", "EndpointSlices", "", "EndpointSlice"),

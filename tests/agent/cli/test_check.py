@@ -153,7 +153,7 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web
     ],
 )
 def test_warnings(tmp_path: Path, manifests: tuple[str, ...], lines: list[str]) -> None:
-    (tmp_path / "all.yaml").write_text(text(*manifests))
+    (tmp_path / "all.yaml").write_text(text(*manifests) + "# that is all\n")
     result = check(tmp_path)
     said = [x for x in result.stderr.splitlines() if "Programmed" not in x]
     assert [line.startswith(start.format(folder=tmp_path)) for line, start in zip(said, lines, strict=True)] == [
@@ -186,6 +186,24 @@ def test_a_folder_in_the_folder_that_has_manifests_is_warned_of(tmp_path: Path) 
     assert result.stderr.splitlines() == [
         f"warning: {tmp_path}/prod: folders in the folder are not read, and this one has 1 manifest files"
     ]
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["extra.YAML", "extra.YML", "extra.Json"])
+def test_a_file_that_is_not_read_for_its_capitals_is_warned_of(tmp_path: Path, name: str) -> None:
+    shutil.copytree(QUICKSTART, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text("kind: [\n")
+    result = check(tmp_path, "--strict")
+    assert result.stderr == f"warning: {tmp_path}/{name}: is not read: name it {name.lower()}\n"
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("content", ["", "---\n", "\n\n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, content: str) -> None:
+    shutil.copytree(QUICKSTART, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "none.yaml").write_text(content)
+    result = check(tmp_path)
+    assert result.stderr.startswith(f"error: {tmp_path}/none.yaml: is empty; to remove its objects, remove the file\n")
     assert result.exit_code == 1
 
 
