@@ -2,8 +2,9 @@
 
 Decides which documents are objects of ours. Rules: a known kind either decodes whole and keeps the API server's rules
 (`rules`), or is an InvalidObject that names object and field; an unknown kind is ignored with a note, but in our own
-group it is an InvalidObject, for nobody else would read it; null is the same as absent, as on the API server; an object
-without a namespace is in `default`. Must never guess at a broken document.
+group it is an InvalidObject, for nobody else would read it; null is the same as absent, as on the API server, but
+refused in the spec of our own kinds, as that server refuses it there; an object without a namespace is in `default`.
+Must never guess at a broken document.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def decode(document: object) -> Object | None:
     if head.version not in versions:
         readable = ", ".join(sorted(versions))
         raise InvalidObject(head.kind, head.name, "apiVersion", f"version {head.version!r} is not served ({readable})")
+    if head.group_kind.group == OWN_GROUP and (at := _null(head.document.get("spec", {}), "spec")) is not None:
+        raise InvalidObject(head.kind, head.name, at, "is null, which says nothing: give it a value, or leave it out")
     given = _without_nulls(head.document)
     try:
         decoded = msgspec.convert(given, type_)
@@ -125,6 +128,19 @@ def _opened(documents: Iterable[object]) -> Iterable[object]:
             yield from _opened(items)
         else:
             yield document
+
+
+def _null(value: object, at: str) -> str | None:
+    """The path of the first null, None if there is none."""
+    inner: Iterable[tuple[object, str]] = ()
+    match value:
+        case None:
+            return at
+        case Mapping():
+            inner = ((item, f"{at}.{key}") for key, item in value.items())
+        case list():
+            inner = ((item, f"{at}[{i}]") for i, item in enumerate(value))
+    return next((found for item, path in inner if (found := _null(item, path)) is not None), None)
 
 
 def _without_nulls(value: object) -> object:

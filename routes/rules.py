@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 from routes.duration import milliseconds
@@ -73,6 +73,7 @@ def _route(route: L4Route) -> None:
 
 # Only as the API server's own CIDR fields take it: no netmask, no scope.
 _CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2: in sockets, on no wire
 
 
 def _policy(policy: FlowPolicy) -> None:
@@ -106,9 +107,12 @@ def _network(checked: Object, field: str, text: str) -> None:
     if not _CIDR.fullmatch(text):
         raise refuse(checked, field, f"{text!r} is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32")
     try:
-        ip_network(text)
+        network = ip_network(text)
     except ValueError as error:
         raise refuse(checked, field, str(error)) from None
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        meant = f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}"
+        raise refuse(checked, field, f"{text!r} is no network of IPv6 clients: for those of IPv4 say {meant}")
 
 
 def _service(service: Service) -> None:

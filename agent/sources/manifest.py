@@ -13,6 +13,7 @@ from typing import Any
 from agent.sources.base import SourceError
 from agent.sources.yamldoc import BadYaml, Document, documents
 from routes.decode import decode, ignored
+from routes.doubts import doubts
 from routes.errors import InvalidObject
 from routes.objects import Object, ObjectKey
 from routes.unknown import unknown_fields
@@ -28,7 +29,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a file says. With errors, `objects` is empty; `notes` name documents and fields that are ignored."""
+    """What a file says. With errors, `objects` is empty; `notes` name what is ignored or looks not meant."""
 
     objects: dict[ObjectKey, Located]
     errors: tuple[SourceError, ...]
@@ -61,9 +62,9 @@ def parse(origin: str, text: str) -> Parsed:
             errors.append(SourceError(origin, document.line, describe(document), "", message))
             continue
         objects[key] = Located(decoded, document.line)
-        for unknown in unknown_fields(document.value, decoded):
-            line = document.line_of(unknown.field)
-            notes.append(SourceError(origin, line, describe(document), unknown.field, unknown.problem))
+        for told in (*unknown_fields(document.value, decoded), *doubts(document.value, decoded)):
+            line = document.line_of(told.field)
+            notes.append(SourceError(origin, line, describe(document), told.field, told.problem))
     return Parsed({} if errors else objects, tuple(errors), tuple(notes))
 
 

@@ -105,6 +105,19 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web
             ],
         ),
         (
+            (
+                GATEWAY,
+                route(a=1),
+                service("a"),
+                endpoint_slice("a", "10.0.0.1"),
+                endpoint_slice("a", "fd00::1"),
+                EMPTY_POLICY.replace("}]}", "}], sources: {allow: []}, affinity: {type: ClientAddress}}"),
+            ),
+            [
+                "warning: {folder}/all.yaml:47: FlowPolicy empty: spec.sources.allow: is empty, which lets every",
+            ],
+        ),
+        (
             (GATEWAY, route(a=1), service("a"), endpoint_slice("a", "10.0.0.1")),
             ["warning: Gateway default/edge listener web: backend default/a:80 has no ready IPv6 endpoint"],
         ),
@@ -145,6 +158,7 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web
         "misspelt",
         "misspelt kind",
         "a policy without effect",
+        "a policy that lets all in",
         "one family",
         "no weight",
         "no parent",
