@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent.report import Report
+from agent.sources.base import SourceError
 
 
 class News(NamedTuple):
@@ -23,7 +24,7 @@ def news(before: Report, after: Report) -> Iterator[News]:
     """Lines for what `after` says and `before` did not."""
     for error in after.source.errors:
         if error not in before.source.errors:
-            yield News(logging.ERROR, f"{error} (its last good state, if there was one, goes on)")
+            yield News(logging.ERROR, f"{error} ({_goes_on(error, after)})")
     if before.source.errors and not after.source.errors:
         yield News(logging.INFO, f"{after.source.name} can be read in full again")
     for note in after.source.notes:
@@ -40,3 +41,9 @@ def news(before: Report, after: Report) -> Iterator[News]:
     if after.ready and after.applied.at != before.applied.at:
         programmed = f"{len(after.listeners)} listeners are held by the kernel"
         yield News(logging.INFO, f"{programmed} (applied and read back in {after.applied.seconds * 1000:.0f} ms)")
+
+
+def _goes_on(error: SourceError, after: Report) -> str:
+    if error.origin in after.source.absent:
+        return "there is no last good state of it: NONE of its objects is in force"
+    return "its last good state goes on"

@@ -106,13 +106,16 @@ class ListenerReport:
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """Where the objects come from, and what of it cannot be read. `changed_at` is when it last said something new."""
+    """Where the objects come from, and what of it cannot be read. `changed_at` is when it last said something new;
+    `absent`: files with errors and without a last good state, of which no object is in force.
+    """
 
     name: str
     synced: bool
     changed_at: float
     errors: tuple[SourceError, ...] = ()
     notes: tuple[SourceError, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Reporter:
                 changed_at=state.changed_at if state is not None else before.source.changed_at,
                 errors=state.errors if state is not None else (),
                 notes=state.notes if state is not None else (),
+                absent=state.absent if state is not None else (),
             ),
             applied=AppliedReport(
                 at=outcome.applied_at, verified_at=outcome.verified_at, seconds=outcome.seconds, error=outcome.error

@@ -28,7 +28,8 @@ AT_LATEST = 1.0  # seconds after which it is taken although changes still come
 class State:
     """What changed since the state before, None for an object that is gone.
 
-    `synced`: the source was read in full once. `changed_at` is seconds since the epoch.
+    `synced`: the source was read in full once. `changed_at` is seconds since the epoch. `absent`: what has errors and
+    no last good state, so that none of its objects is there.
     """
 
     changes: Mapping[ObjectKey, Object | None]
@@ -36,6 +37,7 @@ class State:
     notes: tuple[SourceError, ...]
     synced: bool
     changed_at: float
+    absent: tuple[str, ...] = ()
 
 
 class Store:
@@ -87,6 +89,7 @@ class Store:
                 notes=self._last.notes,
                 synced=self._last.synced,
                 changed_at=self._changed_at,
+                absent=self._last.absent,
             )
             self._changes = {}
             self._first_put = None

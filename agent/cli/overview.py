@@ -22,7 +22,7 @@ def overview(report: Report, *, agent: int | None, now: float) -> RenderableType
     """A few lines on the agent, and everything that is wrong. `agent`: the process that runs, None if there is none.
     `now` is seconds since the epoch.
     """
-    return Group(*_agent(report, agent, now), *_trouble(report))
+    return Group(*_agent(report, agent, now), *_absent(report), *_trouble(report))
 
 
 def gateways(objects: Sequence[ObjectStatus]) -> Table:
@@ -80,6 +80,11 @@ def _settings(settings: dict[str, str]) -> str:
 def _lacks(features: dict[str, str]) -> str:
     lacks = [name for name, value in features.items() if value == "no"]
     return f"without {', '.join(lacks)}" if lacks else "with all features"
+
+
+def _absent(report: Report) -> list[Text]:
+    why = "it has errors and no last good state: none of its objects counts, nor what its policies deny"
+    return [Text(f"NOT IN FORCE: {x}: {why}", style="bold red") for x in report.source.absent]
 
 
 def _trouble(report: Report) -> list[Text]:

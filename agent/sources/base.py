@@ -40,6 +40,7 @@ class Update:
     """What changed since the update before. `errors` and `notes` are all that hold now.
 
     `synced`: everything there is has been read once; before that nothing may be deleted on the ground of absence.
+    `absent`: origins with errors that have no last good state, so that nothing of theirs is among the objects.
     """
 
     upserts: tuple[tuple[ObjectKey, Object], ...]
@@ -47,6 +48,7 @@ class Update:
     errors: tuple[SourceError, ...]
     notes: tuple[SourceError, ...]
     synced: bool
+    absent: tuple[str, ...] = ()
 
 
 class Source(Protocol):

@@ -169,6 +169,7 @@ class FolderState:
             errors=tuple(sorted(errors)),
             notes=tuple(sorted(notes)),
             synced=self._listed,
+            absent=tuple(str(self.folder / name) for name, x in sorted(self._files.items()) if x.errors and not x.good),
         )
         if update == (self._last and replace(self._last, upserts=(), removed=())):
             return None

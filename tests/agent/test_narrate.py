@@ -23,13 +23,24 @@ QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25), uplin
         (
             {},
             {"source": replace(SOURCE, errors=(BAD,))},
-            [News(logging.ERROR, "a.yaml:3: Service x: spec: is bad (its last good state, if there was one, goes on)")],
+            [News(logging.ERROR, "a.yaml:3: Service x: spec: is bad (its last good state goes on)")],
         ),
         ({"source": replace(SOURCE, errors=(BAD,))}, {"source": replace(SOURCE, errors=(BAD,))}, []),
         (
             {"source": replace(SOURCE, errors=(BAD,))},
             {"source": replace(SOURCE, errors=(BAD, WORSE))},
-            [News(logging.ERROR, "b.yaml: is a FIFO (its last good state, if there was one, goes on)")],
+            [News(logging.ERROR, "b.yaml: is a FIFO (its last good state goes on)")],
+        ),
+        (
+            {},
+            {"source": replace(SOURCE, errors=(BAD, WORSE), absent=("b.yaml",))},
+            [
+                News(logging.ERROR, "a.yaml:3: Service x: spec: is bad (its last good state goes on)"),
+                News(
+                    logging.ERROR,
+                    "b.yaml: is a FIFO (there is no last good state of it: NONE of its objects is in force)",
+                ),
+            ],
         ),
         ({"source": replace(SOURCE, errors=(BAD, WORSE))}, {"source": replace(SOURCE, errors=(BAD,))}, []),
         (

@@ -310,6 +310,28 @@ def test_one_agent_per_node(served: Node) -> None:
     assert served.penstock("down", code=5).stderr.startswith("error: another agent (pid ")
 
 
+def test_a_file_that_was_never_good_is_said_to_be_out_of_force(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    machine.write("policy.yaml", "kind: [\n")
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    assert "policy.yaml:2: " in agent.said()
+    assert "there is no last good state of it: NONE of its objects is in force" in agent.said()
+    said = machine.penstock("status").stdout
+    assert 0 < said.find("NOT IN FORCE:") < said.find("error:")
+
+
+def test_last_good_states_in_a_run_folder_that_outlives_a_boot(served: Node) -> None:
+    served.command("sh", "-c", "kill $(cut -d' ' -f1 /run/penstock/agent.lock)")
+    served.command("sh", "-c", "while ! flock -n /run/penstock/agent.lock true; do sleep 0.1; done")
+    served.command("sh", "-c", "umount /run/bpf; mount -t bpf bpf /run/bpf; ip link del penstock0")  # the boot
+    served.write("web.yaml", "kind: [\n")
+    served.start()
+    status = served.until(lambda x: x["ready"])
+    assert backends(status)["default/a:80"][1] == {"10.232.0.1": "active", "10.232.0.2": "active"}
+    assert (len(status["source"]["errors"]), status["source"]["absent"]) == (1, [])
+
+
 def test_down_removes_every_trace(machine: Node) -> None:
     machine.write("all.yaml", *WEB, *ENDPOINTS)
     agent = machine.start()

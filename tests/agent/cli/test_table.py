@@ -159,6 +159,11 @@ REJECTED = ObjectStatus(
             7,
             "error: a.yaml:3: bad",
         ),
+        (
+            {"source": SourceReport("x", True, 0.0, (SourceError("a.yaml", 3, "", "", "bad"),), (), ("a.yaml",))},
+            7,
+            "NOT IN FORCE: a.yaml: it has errors and no last good state: none of its objects counts",
+        ),
         ({"unserved": ("port taken",)}, 7, "unserved: port taken"),
         ({"notes": ("rp_filter",)}, 7, "note: rp_filter"),
         (

@@ -143,8 +143,10 @@ def test_a_bad_file_is_refused_whole_and_its_last_good_state_stays(
 def test_a_file_bad_from_the_start_hides_no_other(folder: Folder) -> None:
     folder.write("a.yaml", service("one") + "kind: [")
     folder.write("b.yaml", service("other"))
-    folder.look()
+    update = folder.look()
     assert (folder.running, len(folder.errors)) == ({"other": 80}, 1)
+    assert update is not None
+    assert update.absent == (str(folder.path / "a.yaml"),)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -364,8 +366,10 @@ def test_a_bad_file_runs_on_over_a_restart(folder: Folder, tmp_path: Path) -> No
     first.write("a.yaml", "kind: [\n")
     (first.path / "b.yaml").unlink()
     second = Folder(folder.path, tmp_path / "keep")
-    second.look()
+    update = second.look()
     assert (second.running, len(second.errors)) == ({"one": 80}, 1)
+    assert update is not None
+    assert update.absent == ()
 
 
 def test_a_file_removed_while_nobody_looked_is_not_remembered(folder: Folder, tmp_path: Path) -> None:
