@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from routes.conflicts import OwnListener
+from routes.conflicts import ROUTE_KINDS, OwnListener
 from routes.inventory import Inventory
 from routes.objects import (
     Gateway,
@@ -86,10 +86,17 @@ def _attachment(
         return Attachment(route, parent, (), Problem("NoMatchingParent", f"no listener with {' and '.join(wanted)}"))
     allowed = tuple(x for x in named if _allows(inventory, x, route))
     if not allowed:
-        names = ", ".join(x.listener.name for x in named)
-        message = f"{route.KIND} from namespace {route.metadata.namespace} is not allowed by listener {names}"
+        why = ", ".join(f"{x.listener.name} ({_why_not(x, route)})" for x in named)
+        message = f"{route.KIND} from namespace {route.metadata.namespace} is not allowed by listener {why}"
         return Attachment(route, parent, (), Problem("NotAllowedByListeners", message))
     return Attachment(route, parent, allowed, None)
+
+
+def _why_not(listener: OwnListener, route: L4Route) -> str:
+    kind, protocol = GroupKind(route.GROUP, route.KIND), listener.listener.protocol
+    if kind not in ROUTE_KINDS.get(protocol, ()):
+        return f"its protocol is {protocol}"
+    return "its allowedRoutes." + ("namespaces" if kind in listener.supported_kinds else "kinds")
 
 
 def _allows(inventory: Inventory, listener: OwnListener, route: L4Route) -> bool:

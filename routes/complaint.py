@@ -88,6 +88,9 @@ def _choice(found: tuple[Type, object] | None, field: str) -> str:
 
 
 def _no_field(found: tuple[Type, object] | None, field: str) -> str:
+    for one in _alternatives(found[0]) if found is not None else ():
+        if isinstance(one, StructType) and (hint := getattr(one.cls, "HINTS", {}).get(field)):
+            return f"is no field; {hint}"
     known = [x.encode_name for x in _fields(found)]
     meant = difflib.get_close_matches(field, known, n=1)
     return "is no field; " + (f"is {meant[0]} meant?" if meant else f"there are {', '.join(known)}")

@@ -63,7 +63,7 @@ def own_listeners(gateways: Iterable[OwnGateway]) -> tuple[OwnListener, ...]:
             problem = _own_conflict(owner, listener)
             conflicted = problem
             if problem is None and listener.protocol not in ROUTE_KINDS:
-                problem = Problem("UnsupportedProtocol", f"protocol {listener.protocol} is not supported")
+                problem = Problem("UnsupportedProtocol", _unsupported(listener.protocol))
             if problem is None and owner.usable:
                 places = [(address, listener.port, listener.protocol) for address in owner.addresses]
                 problem = conflicted = _taken(taken, places)
@@ -77,6 +77,10 @@ def own_listeners(gateways: Iterable[OwnGateway]) -> tuple[OwnListener, ...]:
 def protocol(listener: Listener) -> Protocol:
     """Transport protocol of a listener that is served."""
     return Protocol[listener.protocol]
+
+
+def _unsupported(name: str) -> str:
+    return f"protocol {name} is not supported" + (f"; is {name.upper()} meant?" if name.upper() in ROUTE_KINDS else "")
 
 
 def _own_conflict(owner: OwnGateway, listener: Listener) -> Problem | None:

@@ -12,6 +12,7 @@ discovery/v1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
@@ -67,9 +68,12 @@ class GroupKind(NamedTuple):
 
 
 class Trimmed(Struct, frozen=True, rename="camel"):
-    """Base of everything below: camelCase on the wire, other fields dropped. `UNREAD`: those of them the API knows."""
+    """Base of everything below: camelCase on the wire, other fields dropped. `UNREAD`: those of them the API knows;
+    `HINTS`: what to say of one that people look for in vain.
+    """
 
     UNREAD: ClassVar[frozenset[str]] = frozenset()
+    HINTS: ClassVar[Mapping[str, str]] = {}
 
 
 class Metadata(Trimmed, frozen=True):
@@ -290,6 +294,8 @@ class ReferenceGrant(Object, frozen=True):
 class PolicyTargetReference(Trimmed, frozen=True, forbid_unknown_fields=True):
     """`section_name` is a Gateway's listener; a target is in the policy's own namespace."""
 
+    HINTS = {"namespace": "the targets of a policy are in its own namespace only"}
+
     group: Literal["gateway.networking.k8s.io"]
     kind: Literal["Gateway", "TCPRoute", "UDPRoute"]
     name: ObjectName
@@ -320,6 +326,8 @@ class PolicyIdle(Trimmed, frozen=True, forbid_unknown_fields=True):
 
 class PolicyConnections(Trimmed, frozen=True, forbid_unknown_fields=True):
     """TCP connections at a time; None = any number."""
+
+    HINTS = {"perClient": "is perSource meant?"}
 
     per_listener: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     per_source: Annotated[int, Meta(ge=1, le=2**20)] | None = None

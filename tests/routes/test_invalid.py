@@ -229,6 +229,14 @@ WRONG = [
         "Service",
         "FlowPolicy apps/p: spec.targetRefs[1].kind: 'Service' is none of Gateway, TCPRoute, UDPRoute",
     ),
+    (
+        POLICY,
+        (*TARGET, "namespace"),
+        "apps",
+        "spec.targetRefs[1].namespace: is no field; the targets of a policy are in its own namespace only",
+    ),
+    (POLICY, ("spec", "connections", "perClient"), 1, "connections.perClient: is no field; is perSource meant?"),
+    (POLICY, ("spec", "connections", "perListner"), 1, "perListner: is no field; is perListener meant?"),
     (POLICY, (*TARGET, "group"), "", "spec.targetRefs[1].group: '' is not gateway.networking.k8s.io"),
     (POLICY, (*TARGET, "sectionName"), "a", "spec.targetRefs[1].sectionName: must be absent for a TCPRoute"),
     (
