@@ -6,6 +6,7 @@ starting.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from agent.run_dir import LOCK
 
 _LOCKS = Path("/proc/locks")
+_SOCKETS = Path("/proc/thread-self/net/unix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,20 @@ def last_holder(run_dir: Path) -> Holder:
     except (OSError, ValueError):
         return Holder()
     return Holder(*found[:2])
+
+
+def socket_holder(name: str) -> int | None:
+    """A process that has the unix socket of that abstract name, in this network namespace; None if none is seen."""
+    try:
+        found = [x.split() for x in _SOCKETS.read_text().splitlines()]
+    except OSError:
+        return None
+    opened = {f"socket:[{x[6]}]" for x in found if x[7:] == [f"@{name}"]}
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if os.readlink(fd) in opened:
+                return int(fd.parts[2])
+    return None
 
 
 def holder(path: Path) -> int | None:

@@ -50,7 +50,6 @@ from agent.dataplane.tables import Tables
 from agent.dataplane.walk import differences
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Delivery, Settings
-from loader import bpffs
 from loader.objects import Object
 from routes.plan import Address
 
@@ -96,8 +95,7 @@ class Dataplane:
         if faults := tuple(checks.faults()):
             raise NodeUnfit(faults)
         with contextlib.ExitStack() as stack:
-            bpffs.make_directory(settings.pin_dir)
-            stack.callback(AgentLock.take(settings.run_dir, settings.pin_dir).release)
+            stack.callback(AgentLock.take(settings.run_dir, settings.pin_dir, make_pins=True).release)
             netlink = stack.enter_context(IPRoute(strict_check=True))
             programs, ageing, local_ifindex = _load(netlink, settings)
             stack.callback(programs.close)

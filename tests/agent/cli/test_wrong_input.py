@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,9 @@ def test_too_few_rights(machine: Node, drop: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("mode", ["0700", "1777"])
 def test_a_command_without_root(machine: Node, mode: str) -> None:
     machine.write("web.yaml", *WEB)
-    machine.start()
+    agent = machine.start()
     machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGKILL)
     machine.command("chmod", mode, "/run/bpf")
     for command in (["status"], ["flows"], ["top"], ["trace"], ["explain", "tcp", "10.0.0.1", "10.0.0.2:80"], ["down"]):
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PENSTOCK, *command]
@@ -105,10 +107,11 @@ def test_a_second_agent_is_told_of_the_first_and_not_of_its_port(machine: Node) 
 
 def test_a_second_agent_with_folders_of_its_own(machine: Node) -> None:
     machine.write("web.yaml", *WEB)
-    machine.start()
+    pid = machine.start().process.pid
     machine.until(lambda x: x["ready"])
     (line,) = run(machine, "--pin-dir", "/run/bpf/other", "--run-dir", "/run/other", code=5)
-    assert line.startswith("error: another agent runs in this network namespace")
+    assert line.startswith(f"error: another agent (pid {pid}) runs in this network namespace, with folders of its own")
+    assert "other" not in machine.command("ls", "/run", "/run/bpf").stdout
 
 
 def test_the_tables_of_somebody_who_knows_no_successors(machine: Node) -> None:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyroute2.netns import setns
 
 from agent.dataplane.errors import AlreadyRunning
 from agent.dataplane.lock import AgentLock
 from agent.run_dir import LOCK
 from agent.running import running_agent
+from loader.errors import NoBpffs
 
 HOLDER = (
     "import sys, pathlib\n"
@@ -78,6 +80,21 @@ def test_two_run_folders_share_the_pins(tmp_path: Path) -> None:
     with AgentLock.take(tmp_path / "one", pins):
         with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}.*{pins}"):
             AgentLock.take(tmp_path / "two", pins)
-        with pytest.raises(AlreadyRunning, match="in this network namespace, with folders of its own"):
+        with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}.* in this network namespace, with folders of its"):
             AgentLock.take(tmp_path / "two", tmp_path / "other pins")
     AgentLock.take(tmp_path / "two", pins).release()
+
+
+def test_who_is_refused_leaves_nothing_behind(tmp_path: Path, elsewhere: int) -> None:
+    pins = tmp_path / "pins"
+    pins.mkdir()
+    with AgentLock.take(tmp_path / "one", pins), open("/proc/thread-self/ns/net") as home:
+        setns(elsewhere)
+        try:
+            with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}.*{pins}"):
+                AgentLock.take(tmp_path / "two", pins)
+        finally:
+            setns(home.fileno())
+    with pytest.raises(NoBpffs):
+        AgentLock.take(tmp_path / "two", tmp_path / "other pins", make_pins=True)
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["one", "pins"]
