@@ -122,8 +122,9 @@ def place(address: Address, port: int) -> str:
 
 
 def octets_of(text: str) -> bytes:
-    """The octets in hex digits, as `tcpdump -x` prints them or in a row. Raises ValueError that says what is wrong."""
-    digits = re.sub(r"(?m)^\s*0x[0-9a-fA-F]+:", " ", text)
+    """The octets in hex digits, as `tcpdump -x` prints them (of one packet, with its line of words or without) or in a
+    row. Raises ValueError that says what is wrong."""
+    digits = " ".join(re.findall(r"(?m)^\s*0x[0-9a-fA-F]+:(.*)$", text)) or text
     digits = re.sub(r"[\s:,]|\\x", "", digits).removeprefix("0x")
     try:
         found = bytes.fromhex(digits)

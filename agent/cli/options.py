@@ -35,7 +35,7 @@ _ROOM = {
     "udp_flows": "UDP flows, per address family",
     "max_gateways": "gateway addresses",
     "max_listeners": "listeners times their addresses",
-    "max_policies": "different policies at a time",
+    "max_policies": "different policies at a time, and one that is none",
     "max_source_ranges": "networks in all policies' sources",
     "max_pools": "pools, one per listener and address family",
     "max_backends": "endpoints, per listener, backendRef and family",

@@ -59,6 +59,14 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> Addres
         raise click.BadParameter(str(error)) from None
 
 
+def _verdicts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """By their labels, or with spaces, as lines of ours have them."""
+    found = tuple(x.replace(" ", "_") for x in value)
+    if wrong := [x for x in found if x not in _BY_LABEL]:
+        raise click.BadParameter(f"{wrong[0]!r} is none of {', '.join(_BY_LABEL)}")
+    return found
+
+
 @click.command()
 @click.option("--client", metavar="CIDR", callback=_network, help="Only packets from or to there.")
 @click.option("--gateway", metavar="ADDRESS", callback=_address, help="Only packets to or from that address.")
@@ -67,7 +75,7 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> Addres
 @click.option(
     "--verdict",
     "verdicts",
-    type=click.Choice(list(_BY_LABEL)),
+    callback=_verdicts,
     metavar="NAME",
     multiple=True,
     help="Only packets that end so; drops: in any of them. Repeatable.  [default: all but not_ours and redirected]",

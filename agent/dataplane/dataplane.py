@@ -46,7 +46,7 @@ from agent.dataplane.policies import read_policies
 from agent.dataplane.readback import read_backends, read_listeners, read_part, read_state, room
 from agent.dataplane.snat import declare_symmetric
 from agent.dataplane.sockets import used_ports
-from agent.dataplane.tables import Tables
+from agent.dataplane.tables import Tables, require_objects
 from agent.dataplane.walk import differences
 from agent.dataplane.watch import InterfaceWatch
 from agent.settings import Delivery, Settings
@@ -94,6 +94,7 @@ class Dataplane:
         """
         if faults := tuple(checks.faults()):
             raise NodeUnfit(faults)
+        require_objects(settings.object_dir)
         with contextlib.ExitStack() as stack:
             stack.callback(AgentLock.take(settings.run_dir, settings.pin_dir, make_pins=True).release)
             netlink = stack.enter_context(IPRoute(strict_check=True))

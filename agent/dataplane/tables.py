@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from agent.dataplane.errors import NotInstalled, TablesOfAnother
+from agent.dataplane.errors import KernelRefused, NotInstalled, TablesOfAnother
 from agent.dataplane.sets import in_force
 from loader.attach import attachments
 from loader.btf import Btf
@@ -64,6 +64,12 @@ _STRUCT_OF = {
 FLOWS = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
 
 
+def require_objects(object_dir: Path) -> None:
+    """Raises KernelRefused when the BPF objects are not there."""
+    if not (object_dir / PROGRAMS).is_file():
+        raise KernelRefused(f"{object_dir} has no {PROGRAMS}: --object-dir must name the folder that `make bpf` made")
+
+
 class Tables:
     """Owns one fd per table. Attributes are named as the tables are."""
 
@@ -96,7 +102,8 @@ class Tables:
 
     @classmethod
     def open(cls, pin_dir: Path, object_dir: Path) -> Tables:
-        """Open what is in force. Raises NotInstalled when nothing is, TablesOfAnother, LoaderError (kernel)."""
+        """Open what is in force. Raises NotInstalled when nothing is, TablesOfAnother, KernelRefused, LoaderError."""
+        require_objects(object_dir)
         pins = in_force(pin_dir)
         if pins is None:
             raise NotInstalled(

@@ -177,6 +177,10 @@ def test_octets_that_are_cut_anywhere_are_read(length: int) -> None:
         ("45:00:00:3c", b"\x45\0\0\x3c"),
         ("0x4500003C", b"\x45\0\0\x3c"),
         ("\t0x0000:  4500 003c\n\t0x0010:  0a0b", b"\x45\0\0\x3c\x0a\x0b"),
+        (
+            "14:55:50.044183 IP 10.200.0.2.41318 > 10.200.0.10.80: Flags [S], length 0\n\t0x0000:  4500 003c\n",
+            b"\x45\0\0\x3c",
+        ),
     ],
 )
 def test_hex(text: str, octets: bytes) -> None:

@@ -75,7 +75,7 @@ def one_of_each(gateway: Gateway) -> None:
 SELECTED: dict[str, tuple[tuple[Argument, ...], dict[tuple[str, str], int]]] = {
     "a verdict": (("--verdict", "rejected_rst"), {("TCP", "rejected_rst"): 2}),
     "two verdicts": (
-        ("--verdict", "rejected_rst", "--verdict", "rejected_icmp"),
+        ("--verdict", "rejected rst", "--verdict", "rejected_icmp"),
         {("TCP", "rejected_rst"): 2, ("UDP", "rejected_icmp"): 2},
     ),
     "drops": (("--verdict", "drops"), {("UDP", "drop_reject_share"): 2}),

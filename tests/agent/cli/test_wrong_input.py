@@ -126,8 +126,10 @@ def test_the_tables_of_somebody_who_knows_no_successors(machine: Node) -> None:
 
 
 def test_object_files_that_are_not_there(machine: Node) -> None:
-    (line,) = run(machine, "--object-dir", "/nowhere", code=6)
-    assert "/nowhere" in line
+    says = "error: /nowhere has no tc.bpf.o: --object-dir must name the folder that `make bpf` made"
+    assert run(machine, "--object-dir", "/nowhere", code=6) == [says]
+    assert machine.penstock("status", "--object-dir", "/nowhere", code=6).stderr == f"{says}\n"
+    assert "penstock" not in machine.command("ls", "/run/bpf").stdout
 
 
 def test_an_uplink_that_is_not_there_is_waited_for(machine: Node) -> None:
