@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agent.report import Report
 from agent.sources.base import SourceError
+from routes.objects import Gateway
 
 
 class News(NamedTuple):
@@ -30,6 +31,7 @@ def news(before: Report, after: Report) -> Iterator[News]:
     for note in after.source.notes:
         if note not in before.source.notes:
             yield News(logging.INFO, str(note))
+    yield from _taken(before, after)
     for text in after.unserved:
         if text not in before.unserved:
             yield News(logging.WARNING, text)
@@ -47,3 +49,25 @@ def _goes_on(error: SourceError, after: Report) -> str:
     if error.origin in after.source.absent:
         return "there is no last good state of it: NONE of its objects is in force"
     return "its last good state goes on"
+
+
+def _taken(before: Report, after: Report) -> Iterator[News]:
+    """Listeners whose address and port another Gateway has; which one that is, is in the message."""
+    if after.objects == before.objects:
+        return
+    known, served = set(_unavailable(before)), {(x.gateway, x.name) for x in before.listeners}
+    for gateway, name, why in _unavailable(after):
+        if (gateway, name, why) not in known:
+            more = " any more" if (gateway, name) in served else ""
+            yield News(logging.WARNING, f"Gateway {gateway} listener {name} is not served{more}: {why}")
+
+
+def _unavailable(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Gateway, listener, message."""
+    for status in report.objects:
+        if status.kind != Gateway.KIND:
+            continue
+        for place in status.places:
+            for x in place.conditions:
+                if (x.type, x.status, x.reason) == ("Accepted", "False", "PortUnavailable"):
+                    yield f"{status.namespace}/{status.name}", place.place.removeprefix("listener "), x.message

@@ -73,7 +73,7 @@ def policy_target(generation: int, problem: Problem | None, effect: Effect) -> t
 
 
 def route_parent(attachment: Attachment, refs_problem: Problem | None, superseded: str) -> tuple[Condition, ...]:
-    """`superseded` tells which routes serve in this one's place, "" if none."""
+    """`superseded` tells which routes serve in this one's place, or why nothing does; "" if it is this one."""
     generation = attachment.route.metadata.generation
     if attachment.problem is None and superseded:
         accepted = Condition("Accepted", "True", "Accepted", superseded, generation)

@@ -53,6 +53,11 @@ class OwnListener:
         """Whether it belongs into the plan."""
         return self.owner.usable and self.rejected is None
 
+    @property
+    def unserved(self) -> Problem | None:
+        """Why it does not."""
+        return None if self.served else self.rejected or self.owner.rejected or self.owner.unassigned
+
 
 def own_listeners(gateways: Iterable[OwnGateway]) -> tuple[OwnListener, ...]:
     """All listeners of the Gateways (oldest first), in the order of their specs."""

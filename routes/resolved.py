@@ -310,10 +310,13 @@ def _route_status(
 
 
 def _superseded(attachment: Attachment, attached: Mapping[Place, tuple[L4Route, ...]]) -> str:
+    """Where the route is not the one that serves, though it is accepted."""
     told = []
     for listener in attachment.listeners:
         serving = attached[listener.place][0]
-        if serving.key != attachment.route.key:
+        if (problem := listener.unserved) is not None:
+            told.append(f"listener {listener.listener.name} is not served: {problem.message}")
+        elif serving.key != attachment.route.key:
             told.append(
                 f"listener {listener.listener.name} is served by {serving.KIND} {serving.key}, which comes first"
             )

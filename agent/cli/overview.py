@@ -14,7 +14,7 @@ from rich.text import Text
 
 from agent.cli.findings import findings
 from agent.cli.table import titled
-from agent.report import ObjectStatus, Report
+from agent.report import ListenerReport, ObjectStatus, Report
 from routes.objects import FlowPolicy, GatewayClass
 
 
@@ -37,8 +37,9 @@ def gateways(objects: Sequence[ObjectStatus]) -> Table:
     return table
 
 
-def policies(objects: Sequence[ObjectStatus]) -> Iterable[Table]:
-    """One line for each target of a policy: what is in effect there."""
+def policies(objects: Sequence[ObjectStatus], listeners: Iterable[ListenerReport]) -> Iterable[Table]:
+    """One line for each target of a policy: what is in effect there. `listeners`: those that are served."""
+    asked = {x for listener in listeners for x in listener.policies}
     found = [x for x in objects if x.kind == FlowPolicy.KIND]
     if not found:
         return
@@ -49,6 +50,8 @@ def policies(objects: Sequence[ObjectStatus]) -> Iterable[Table]:
         for place in status.places:
             said = {x.type: x for x in place.conditions}
             effect = said["Effective"].message if "Effective" in said else ""
+            if effect and f"{status.namespace}/{status.name}" not in asked:
+                effect = f"nowhere, no listener that is served asks it ({effect})"
             conditions = ", ".join(sorted(f"{x.type}={x.status}" for x in place.conditions))
             table.add_row(f"{status.namespace}/{status.name}", place.place.removeprefix("target "), effect, conditions)
     yield table

@@ -63,7 +63,14 @@ def status(*, output: str, watch: bool, interval: float, pin_dir: Path, run_dir:
             click.echo(json.dumps(_plain(seen), indent=2))
         else:
             objects = seen.report.objects
-            console().print(Group(_head(seen), gateways(objects), *policies(objects), table.render(seen.traffic)))
+            console().print(
+                Group(
+                    _head(seen),
+                    gateways(objects),
+                    *policies(objects, seen.report.listeners),
+                    table.render(seen.traffic),
+                )
+            )
         if not seen.report.ready:
             raise click.exceptions.Exit(Exit.FINDINGS)
 

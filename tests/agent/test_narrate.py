@@ -8,12 +8,23 @@ from dataclasses import replace
 import pytest
 
 from agent.narrate import News, news
-from agent.report import AppliedReport, Report, SourceReport
+from agent.report import (
+    AppliedReport,
+    Condition,
+    Conditions,
+    ListenerReport,
+    ObjectStatus,
+    Report,
+    SourceReport,
+)
 from agent.sources.base import SourceError
 
 BAD, WORSE = SourceError("a.yaml", 3, "Service x", "spec", "is bad"), SourceError("b.yaml", 0, "", "", "is a FIFO")
 SOURCE = SourceReport("folder x", True, 1.0)
 QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25), uplinks=("eth0",))
+SERVED = ListenerReport(1, "apps/b", "web", ("10.0.0.1",), 80, "TCP", None, None, ())
+TAKEN = Condition("Accepted", "False", "PortUnavailable", "a has it", 1, "")
+LOSER = ObjectStatus("Gateway", "apps", "b", (Conditions("listener web", (TAKEN,)),))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +59,14 @@ QUIET = Report("node", 7, 1.0, 1.0, SOURCE, AppliedReport(1.0, 1.0, 0.25), uplin
             {},
             [News(logging.INFO, "folder x can be read in full again")],
         ),
+        ({}, {"objects": (LOSER,)}, [News(logging.WARNING, "Gateway apps/b listener web is not served: a has it")]),
+        (
+            {"listeners": (SERVED,)},
+            {"objects": (LOSER,), "listeners": ()},
+            [News(logging.WARNING, "Gateway apps/b listener web is not served any more: a has it")],
+        ),
+        ({"objects": (LOSER,)}, {"objects": (LOSER, LOSER)}, []),
+        ({"objects": (LOSER,)}, {}, []),
         ({}, {"unserved": ("port taken",)}, [News(logging.WARNING, "port taken")]),
         ({"unserved": ("port taken",)}, {}, []),
         ({}, {"notes": ("rp_filter is strict",)}, [News(logging.WARNING, "rp_filter is strict")]),

@@ -321,6 +321,18 @@ def test_a_file_that_was_never_good_is_said_to_be_out_of_force(machine: Node) ->
     assert 0 < said.find("NOT IN FORCE:") < said.find("error:")
 
 
+def test_a_listener_that_another_gateway_takes_is_said_to_be_lost(machine: Node) -> None:
+    machine.write("all.yaml", *WEB, *ENDPOINTS)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    first = GATEWAY[GATEWAY.index("kind: Gateway\n") :].replace("name: edge", "name: another")
+    machine.write("more.yaml", f"apiVersion: gateway.networking.k8s.io/v1\n{first}")
+    machine.until(lambda x: x["listeners"][0]["gateway"] == "default/another" and x["ready"])
+    assert "Gateway default/edge listener web is not served any more: " in agent.said()
+    assert "belongs to listener web of Gateway default/another" in agent.said()
+    assert "warning: TCPRoute default/web" in machine.penstock("status").stdout
+
+
 def test_last_good_states_in_a_run_folder_that_outlives_a_boot(served: Node) -> None:
     served.command("sh", "-c", "kill $(cut -d' ' -f1 /run/penstock/agent.lock)")
     served.command("sh", "-c", "while ! flock -n /run/penstock/agent.lock true; do sleep 0.1; done")

@@ -13,7 +13,7 @@ from agent.cli.overview import gateways, overview, policies
 from agent.cli.size import bits, size
 from agent.dataplane.seen import Seen
 from agent.dataplane.usage import TableUse
-from agent.report import AppliedReport, Condition, Conditions, ObjectStatus, Report, SourceReport
+from agent.report import AppliedReport, Condition, Conditions, ListenerReport, ObjectStatus, Report, SourceReport
 from agent.sources.base import SourceError
 from agent.traffic import BackendTraffic, ListenerTraffic, Sight, Traffic, VerdictTraffic
 
@@ -143,6 +143,17 @@ REJECTED = ObjectStatus(
     "web",
     (Conditions("parent edge", (Condition("Accepted", "False", "NoMatchingParent", "no such listener", 1, ""),)),),
 )
+UNSERVED = ObjectStatus(
+    "TCPRoute",
+    "default",
+    "web",
+    (
+        Conditions(
+            "parent edge",
+            (Condition("Accepted", "True", "Accepted", "accepted, but listener web is not served: taken", 1, ""),),
+        ),
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +178,11 @@ REJECTED = ObjectStatus(
         ({"unserved": ("port taken",)}, 7, "unserved: port taken"),
         ({"notes": ("rp_filter",)}, 7, "note: rp_filter"),
         (
+            {"objects": (UNSERVED,)},
+            7,
+            "warning: TCPRoute default/web parent edge: Accepted=True (Accepted): accepted, but listener web is not",
+        ),
+        (
             {"objects": (REJECTED,)},
             7,
             "warning: TCPRoute default/web parent edge: Accepted=False (NoMatchingParent): no such listener",
@@ -183,18 +199,24 @@ def test_objects_with_their_conditions() -> None:
     assert lines(gateways([REJECTED]))[3:] == [["TCPRoute default/web", "Accepted=False"]]
 
 
+def asking(policy: str) -> ListenerReport:
+    return ListenerReport(1, "default/edge", "web", ("10.0.0.1",), 80, "TCP", None, None, (), policies=(policy,))
+
+
 def test_policies_with_their_targets_and_what_is_in_effect() -> None:
     accepted = Condition("Accepted", "True", "Accepted", "accepted", 1, "")
     partly = Condition("Effective", "False", "PartlyEffective", "in effect: sources; without effect: ...", 1, "")
     places = (Conditions("target Gateway edge", (accepted, partly)), Conditions("target UDPRoute dns", (accepted,)))
     policy = ObjectStatus("FlowPolicy", "default", "inside", places)
-    (drawn,) = policies([REJECTED, policy])
+    (drawn,) = policies([REJECTED, policy], [asking("default/inside")])
     assert lines(drawn)[1:2] == [["policy", "target", "in effect", "conditions"]]
     assert lines(drawn)[3:] == [
         ["default/inside", "Gateway edge", partly.message, "Accepted=True, Effective=False"],
         ["default/inside", "UDPRoute dns", "Accepted=True"],
     ]
-    assert list(policies([REJECTED])) == []
+    assert list(policies([REJECTED], [])) == []
+    (drawn,) = policies([policy], [asking("default/other")])
+    assert lines(drawn)[3][2].startswith("nowhere, no listener that is served asks it (in effect: sources;")
     assert lines(gateways([policy]))[3:] == []
 
 
