@@ -215,11 +215,11 @@ def test_a_port_whose_flow_is_dead_is_free(large: Rig, net: Net) -> None:
     take(large, net, [x for x in PORTS if x not in dead])
     table = large.map(large.tables(TCP, net)[1])
     begin(large, net, (net.client, 39_999))  # a SYN that nobody answered, and others of long ago
-    request = {**half(large, net, (net.client, 39_999)), "seen": now() - 100}
+    request = {**half(large, net, (net.client, 39_999)), "seen": (now() - 100) % (1 << 32)}
     reply = {**table.get(large.twin(net, large.key(net, TCP, (net.client, 39_999), (net.gateway, FAR)), request))}
     for port in dead:
         answers = large.key(net, TCP, (net.far, BACKEND_PORT), (net.node, port))
-        to = {"to_daddr": address(net, net.neighbour), "to_dport": port, "seen": now() - 100}
+        to = {"to_daddr": address(net, net.neighbour), "to_dport": port, "seen": (now() - 100) % (1 << 32)}
         table.set(answers, reply | to | {"key_check": large.key_check(answers)})
     all_are_found(large, net, dead)
 
