@@ -127,6 +127,7 @@ def test_the_mtu_of_the_route_to_the_backend(beyond: tuple[Gateway, Namespace], 
     lab = gateway.lab
     namespace = lab.client if who == "client" else lab.backends[who]
     remote.ip("link set eth0 mtu 1500")  # it announces what it could receive
+    forget_paths(namespace, remote)
     try:
         with Transfer(namespace, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
             transfer.until_moved(2_000_000)
@@ -134,7 +135,7 @@ def test_the_mtu_of_the_route_to_the_backend(beyond: tuple[Gateway, Namespace], 
         assert path_mtu(namespace, GATEWAY[family]) == NARROW
     finally:
         remote.ip(f"link set eth0 mtu {NARROW}")
-        forget_paths(namespace)
+        forget_paths(namespace, remote)
 
 
 @contextlib.contextmanager
