@@ -343,20 +343,16 @@ struct flow {
 	__u8 flags;   /* enum flow_flag */
 	__u32 seen;   /* seconds since boot, of the last packet of this direction */
 	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
-	__u32 idle_limit;      /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
-	__u32 counted_at;      /* request half: the listener that counts it as open, or 0; half-open: enum promotion */
-	__u32 source_place;    /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
+	__u32 idle_limit; /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
 	__u64 packets;
 	__u64 bytes;
+	/* What most packets do not need. */
 	struct nexthop nexthop;
-	__u32 isn;  /* half-open: initial sequence number of this direction's sender; later: that of its FIN */
-	__u32 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
-	__u32 seq_delta; /* kept for splicing: added to seq, ack (and SACK edges), TSval/TSecr of this direction */
-	__u32 ack_delta;
-	__u32 ts_delta;
-	__u8 window_shift_from; /* kept for splicing: window << from >> to */
-	__u8 window_shift_to;
-	__u16 zone; /* kept for address zones: the rewritten packet's */
+	__u32 counted_at;   /* request half: the listener that counts it as open, or 0; half-open: enum promotion */
+	__u32 source_place; /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
+	__u32 isn;   /* half-open: initial sequence number of this direction's sender; later: that of its FIN */
+	__u16 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
+	__u16 zone;  /* kept for address zones: the rewritten packet's */
 };
 
 /* ageing_tcp4 ...: where a live flow waits to be looked at again. */

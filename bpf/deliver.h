@@ -42,6 +42,12 @@ enum way {
 	WAY_TOO_BIG,   /* nowhere: its sender must send smaller ones */
 };
 
+/* Does the kernel find the way out itself? */
+static __always_inline int is_by_stack(enum way way)
+{
+	return way == WAY_STACK || way == WAY_LOCAL;
+}
+
 static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
 {
 	__u32 headers = p->l4 - ETH_HLEN + p->l4_header;

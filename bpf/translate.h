@@ -167,7 +167,7 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 		*action = verdict == VERDICT_TOO_BIG ? send_back(skb, hook) : TC_ACT_SHOT;
 		return verdict;
 	}
-	ifindex = f->nexthop.ifindex;
+	ifindex = is_by_stack(way) ? 0 : f->nexthop.ifindex; /* else it would be one more cache line */
 	prepare(r, way, f, hook);
 	if (is_another(family, f, &p->tuple, generation))
 		return FLOW_IS_ABSENT;

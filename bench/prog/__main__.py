@@ -30,6 +30,7 @@ PASSES: Final = 9
 CALLS: Final = 60
 CONNECTIONS: Final = 300
 """Per pass, family and setup."""
+_FLOOR: Final = BUILD / "floor.bpf.o"
 _DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -51,7 +52,7 @@ def _again_and_again(paths: list[DataPath], timings: report.Timings) -> None:
         for case in cases.CASES:
             for path in paths:
                 if path.setup.delivery in case.deliveries:
-                    row = report.Row(case.title, case.hook)
+                    row = report.Row(case.title, case.hook.program)
                     timings[row, path.setup].extend(cases.once(path, case) for _ in range(CALLS))
 
 
@@ -62,7 +63,7 @@ def _connections(paths: list[DataPath], timings: report.Timings) -> None:
         for family in FAMILIES:
             for path in paths:
                 for segment in cases.connection(path, family, "a"):
-                    row = report.Row(segment.title, None)
+                    row = report.Row(segment.title, "")
                     all_frames = [segment.of_port(port) for port in ports]
                     timings[row, path.setup].extend(cases.run_segment(path, segment, x) for x in all_frames)
 
@@ -70,17 +71,28 @@ def _connections(paths: list[DataPath], timings: report.Timings) -> None:
 def _crowd(lab: Lab, setup: Setup, timings: report.Timings) -> int:
     """Requests of which each is another flow's; octets of kernel memory of the tables of IPv4 that they stand in."""
     hook, verdict, runs = Hook.UPLINK_INGRESS, "VERDICT_FORWARDED", cases.STACK_RUNS
-    with data_path(lab, setup) as path, lab.node.inside():
+    with (
+        data_path(lab, setup) as path,
+        Object.load(ObjectSpec(_FLOOR, {}, {}), lab.pins) as floor,
+        lab.node.inside(),
+    ):
         cases.establish(path)
-        for family in FAMILIES:
-            row = report.Row(f"TCP, established, IPv{family}, request", hook)
-            frame, before = ring.lay(path, family), path.counted(hook, verdict)
-            for _ in range(PASSES * CALLS):
-                result = path.program(hook).test_run(frame, repeat=runs, ctx=path.interfaces[hook].context())
-                frame = result.data
+        context = path.interfaces[hook].context()
+        at = {family: ring.lay(path, family) for family in FAMILIES}
+        looked_up, before = ring.lay_looked_up(path, floor.map("look_up_table")), path.counted(hook, verdict)
+        for _ in range(PASSES * CALLS):
+            for family in FAMILIES:
+                result = path.program(hook).test_run(at[family], repeat=runs, ctx=context)
+                at[family] = result.data
+                row = report.Row(f"TCP, established, IPv{family}, request", hook.program)
                 timings[row, setup].append(int(result.duration_ns))
-            if path.counted(hook, verdict) - before != PASSES * CALLS * runs:
-                raise cases.Broken(f"{setup.title}, {row.title}: not every packet was of a flow")
+            result = floor.program("look_up").test_run(looked_up, repeat=runs, ctx=context)
+            looked_up = result.data
+            timings[report.LOOK_UP, setup].append(int(result.duration_ns))
+            if result.retval:
+                raise cases.Broken(f"{setup.title}, {report.LOOK_UP.title}: a packet was of no flow")
+        if path.counted(hook, verdict) - before != len(FAMILIES) * PASSES * CALLS * runs:
+            raise cases.Broken(f"{setup.title}: not every packet was of a flow")
         return path.object.map("tcp_flows4").memory_bytes
 
 
@@ -98,7 +110,7 @@ def _floors(lab: Lab, paths: list[DataPath]) -> list[tuple[str, report.Timing]]:
     interface = path.interfaces[Hook.UPLINK_INGRESS]
     frame = cases.CASES[0].frame(interface)
     timed: dict[str, list[int]] = defaultdict(list)
-    with Object.load(ObjectSpec(BUILD / "floor.bpf.o", {}, {}), lab.pins) as loaded:
+    with Object.load(ObjectSpec(_FLOOR, {}, {}), lab.pins) as loaded:
         for _ in range(PASSES * CALLS):
             for title, name, repeat in (
                 ("does nothing", "nothing", cases.STACK_RUNS),

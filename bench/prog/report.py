@@ -5,18 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bench.prog import cases
-from bench.prog.frames import Hook
 from bench.prog.way import Setup
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A packet at a hook; `hook` None where it goes to the one that its way of delivery has for it."""
+    """A packet and the program that it meets; "" where it goes to the one that its way of delivery has for it."""
 
     title: str
-    hook: Hook | None
+    program: str
+
+
+LOOK_UP: Final = Row("*a look-up in a table like Katran's, alone, IPv4*", "look_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ _METHOD = """\
   (`CHECKSUM_NONE`).
 - `redirect` calls are of {redirect} runs, since each takes one off the hop limit; the others of {stack}.
 - Each packet of another flow: flows that rewrite a packet to the next one's, in a ring whose order is random in the
-  table and in memory (`bench/prog/ring.py`), half a million steps of it.
+  table and in memory (`bench/prog/ring.py`), half a million steps of it. What they cost beyond flows that are all in
+  cache, main memory costs: so beside them, in turn, stands a program that does one look-up and nothing more
+  (`bench/floor.bpf.c`), in a table like Katran's (LRU, one entry a flow; ours are two, one for each direction).
 - The segments of a connection are single runs on ever new ports, between system calls: caches are colder, and each
   holds the harness's cost of a single run (last line of the first table).
 """
@@ -74,9 +79,19 @@ def _table(rows: Iterable[Row], setups: Sequence[Setup], timings: Timings, *, ho
     lines = [f"| {' | '.join(heading)} |", f"| {' | '.join(['---'] * len(heading))} |"]
     for row in rows:
         cells = (_cell(timings.get((row, setup), [])) for setup in setups)
-        names = [row.title, *([f"`{row.hook.program}`"] if row.hook else [])]
+        names = [row.title, *([f"`{row.program}`"] if row.program else [])]
         lines.append(f"| {' | '.join([*names, *cells])} |")
     return lines
+
+
+def _steepness(crowds: Crowds) -> str:
+    """How much more each crowd costs than the smallest, as a ratio to what the look-up alone does."""
+    medians = {key: timing(values).median for key, values in crowds.timings.items()}
+    first, *others = crowds.setups
+    row = next(row for row, _ in crowds.timings if row != LOOK_UP)
+    ratios = ((medians[row, x] - medians[row, first]) / (medians[LOOK_UP, x] - medians[LOOK_UP, first]) for x in others)
+    found = " and ".join(f"{ratio:.2f} at {x.title}" for ratio, x in zip(ratios, others, strict=True))
+    return f"What {row.title} costs beyond {first.title}, by what the look-up alone does: **{found}**."
 
 
 def markdown(
@@ -99,17 +114,19 @@ def markdown(
         "| --- | --- |",
         *(f"| {title} | **{x.median:.0f}** ({x.best}) |" for title, x in floors),
         "",
-        *_table((x for x in rows if x.hook), setups, timings, hooks=True),
+        *_table((x for x in rows if x.program), setups, timings, hooks=True),
         "",
         "Each packet of another flow:",
         "",
         *_table(dict.fromkeys(row for row, _ in crowds.timings), crowds.setups, crowds.timings, hooks=True),
         "",
+        _steepness(crowds),
+        "",
         f"A TCP flow of IPv4 takes {crowds.octets:.0f} octets of the kernel's memory.",
         "",
         "The segments of a connection, each run once:",
         "",
-        *_table((x for x in rows if not x.hook), setups, timings, hooks=False),
+        *_table((x for x in rows if not x.program), setups, timings, hooks=False),
         "",
         _METHOD.format(stack=cases.STACK_RUNS, redirect=cases.REDIRECT_RUNS),
     ]

@@ -13,6 +13,7 @@ too, so the table is as full as with so many real flows.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -25,10 +26,15 @@ from bench.prog.frames import Hook
 from bench.prog.way import DataPath
 from lab.topology import Address
 from loader.codec import Codec
+from loader.maps import Map
 
 PORTS: Final = 8
 _FIRST: Final = {4: ip_address("10.210.0.0"), 6: ip_address("fd00:210::")}
 _SEED: Final = 1
+_LOOK_UP_KEY: Final = np.dtype(
+    [("saddr", ">u4", 4), ("daddr", ">u4", 4), ("sport", ">u2"), ("dport", ">u2"), ("protocol", "u1"), ("pad", "u1", 3)]
+)
+_LOOK_UP_VALUE: Final = np.dtype([("daddr", ">u4"), ("dport", ">u2"), ("pad", "u2"), ("seen", "u8")])
 _AT_ONCE: Final = 1 << 16
 
 
@@ -40,16 +46,36 @@ def lay(path: DataPath, family: int) -> bytes:
     flows = path.setup.flows
     table = path.object.map(f"tcp_flows{family}")
     halves = _halves(path, family)
-    chance = np.random.default_rng(_SEED)
+    for here, following in _rounds(flows):
+        for half in halves:
+            table.set_many_raw(half.entries(here, following))
+    return _frame(path, family)
+
+
+def lay_looked_up(path: DataPath, table: Map) -> bytes:
+    """The same ring, of IPv4, in `look_up_table` (bench/floor.bpf.c); the frame of one of its packets."""
+    source, port = client(4)
+    for here, following in _rounds(path.setup.flows):
+        keys, values = np.zeros(len(here), _LOOK_UP_KEY), np.zeros(len(here), _LOOK_UP_VALUE)
+        keys["saddr"][:, 0], keys["sport"], keys["protocol"] = int(source), port, 6
+        for rows, address, numbers in ((keys, keys["daddr"][:, 0], here), (values, values["daddr"], following)):
+            address[:] = int(_FIRST[4]) + numbers // PORTS
+            rows["dport"] = 1 + numbers % PORTS
+        table.set_many_raw([(x.tobytes(), y.tobytes()) for x, y in zip(keys, values, strict=True)])
+    return _frame(path, 4)
+
+
+def _rounds(flows: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Some numbers of flows each, and those of the flows after them."""
     here, following = np.arange(flows), np.empty(flows, np.int64)
-    order = chance.permutation(flows)
+    order = np.random.default_rng(_SEED).permutation(flows)
     following[order] = np.roll(order, -1)
     for at in range(0, flows, _AT_ONCE):
-        some = slice(at, at + _AT_ONCE)
-        for half in halves:
-            table.set_many_raw(half.entries(here[some], following[some]))
-    interface = path.interfaces[Hook.UPLINK_INGRESS]
-    return frames.tcp(interface, client(family), _destination(family, int(order[0])))
+        yield here[at : at + _AT_ONCE], following[at : at + _AT_ONCE]
+
+
+def _frame(path: DataPath, family: int) -> bytes:
+    return frames.tcp(path.interfaces[Hook.UPLINK_INGRESS], client(family), _destination(family, 0))
 
 
 class _Half:

@@ -140,7 +140,7 @@ def test_commands_of_another_version_say_which_is_needed(lab_gateway: Gateway, v
     for command in (("status",), ("flows",), ("top", "--once")):
         said = gateway.command(*command, check=False)
         assert said.returncode == 5, said
-        assert "is of another version of Penstock, and has no ts_delta" in said.stderr
+        assert "is of another version of Penstock, and has no zone" in said.stderr
         assert gateway.command(*command, "--object-dir", versions.layout).stdout
     asked = ("explain", "tcp", "10.200.0.2", f"{GATEWAY[4]}:{PORT}")
     assert gateway.command(*asked, check=False).returncode == 5
