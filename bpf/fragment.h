@@ -392,7 +392,7 @@ VERIFIED_ONCE int release_held(struct __sk_buff *skb, int family)
 		}
 		fresh = seconds_since(held->seen, now_seconds()) <= FRAGMENT_SECONDS &&
 			!become(skb, held->frame, held->length, HELD_OCTETS);
-		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh)
+		if (!bpf_map_delete_elem(&held_fragments, &key) && fresh && !is_trial)
 			bpf_clone_redirect(skb, ifindex, direction);
 	}
 	if (!changed)

@@ -12,6 +12,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "settings.h"
 
 PINNED_MAP(told_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct packet);
 
@@ -48,7 +49,8 @@ VERIFIED_ONCE int reset_backend(struct __sk_buff *skb)
 	__builtin_memcpy(known, p, sizeof(*known));
 	if (turn_into_reset(skb))
 		return -1;
-	bpf_clone_redirect(skb, ifindex, p->hook == HOOK_LOCAL_EGRESS ? 0 : BPF_F_INGRESS);
+	if (!is_trial)
+		bpf_clone_redirect(skb, ifindex, p->hook == HOOK_LOCAL_EGRESS ? 0 : BPF_F_INGRESS);
 	__builtin_memcpy(p, known, sizeof(*p)); /* at an egress hook the reset has had its turn in between */
 	return 0;
 }

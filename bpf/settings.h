@@ -15,6 +15,8 @@
 
 /* Which set this program is of (in_force.h). */
 const volatile __u32 set_number = 0;
+/* Run by `penstock explain`: in a test run all stays where it is but what bpf_clone_redirect sends, so nothing does. */
+const volatile __u8 is_trial = 0;
 const volatile __u32 delivery = DELIVERY_STACK;
 /* Interface index of penstock0: clients on the node come through it, and what SNAT hands to the stack enters there. */
 const volatile __u32 local_ifindex = 0;

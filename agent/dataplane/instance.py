@@ -1,8 +1,8 @@
 """A second instance of one program, for trials: it meets the live tables that are only read, and its own of the others.
 
 Decides: which tables are which, and how small its own are. Rules: nothing is pinned or attached, and what a run writes
-goes with the process. Nothing leaves: in a test run a redirect is only noted, and the one helper that does send
-(bpf_clone_redirect in bpf/fragment.h) sends fragments that wait, of which the table here has none.
+goes with the process. Nothing leaves: in a test run a redirect is only noted, and the one helper that would send even
+there (bpf_clone_redirect) is left out of a trial's program (`is_trial` in bpf/settings.h).
 Must never: be given a table to write that is alive.
 """
 
@@ -74,7 +74,8 @@ class Instance:
         """`settings`: constants of the programs; those that this object file does not know are left out."""
         known = tables.btf.section(".rodata")
         sizes = {**_SIZES, **{x: tables.all[x].max_entries for x in _OPEN}}
-        spec = ObjectSpec(object_dir / PROGRAMS, {x: y for x, y in settings.items() if x in known}, sizes)
+        constants = {x: y for x, y in {**settings, "is_trial": 1}.items() if x in known}
+        spec = ObjectSpec(object_dir / PROGRAMS, constants, sizes)
         try:
             loaded = Object.load_beside(spec, tables.pins, BORROWED, program)
         except Incompatible as error:

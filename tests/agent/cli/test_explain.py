@@ -13,6 +13,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Raw
 
+from agent.compile.image import BackendState
 from agent.dataplane.flows import Endpoint
 from agent.dataplane.tables import FLOWS
 from lab.gateway import Gateway
@@ -311,6 +312,24 @@ def test_nothing_that_is_alive_changes(gateway: Gateway) -> None:
             while changed := _changed_by(gateway, *words):
                 changes.append(changed)
                 assert len(changes) < 10, (words, changes)
+        ask(connection)
+
+
+def test_nobody_hears_of_a_backend_that_is_gone(gateway: Gateway) -> None:
+    """A segment to one is turned into a reset, where the backend had one: not by a trial."""
+    (pins,) = gateway.pins.glob("v*")
+    with connect(gateway.lab.client, GATEWAY[4], ONE) as connection, Map.open_pinned(pins / "backends") as backends:
+        client = Endpoint(*ask(connection).client)
+        words = ("tcp", client, at_gateway(4, ONE), "--flags", "A")
+        address = {"octets": backend_addresses(PODS["a"])[4].packed.ljust(16, b"\0")}
+        alive = [(number, x) for number, x in backends.items() if x["address"] == address]
+        for number, x in alive:
+            backends.set(number, {**x, "state": BackendState.GONE})
+        try:
+            assert explain(gateway, *words)["verdict"] == "rejected_rst"
+        finally:
+            for number, x in alive:
+                backends.set(number, x)
         ask(connection)
 
 
