@@ -55,5 +55,9 @@ def _packet(packet: Packet, outcome: Outcome) -> Iterator[str]:
     if asked is None or asked.gateway is None:
         yield f"{packet.tuple.destination} is no gateway's address"
     elif asked.gateway & GATEWAY_NODE_ADDRESS:
+        if {"S", "A"} <= set(packet.flags):
+            yield "it accepts a connection, and none of ours: one of the node's own"
+        if asked.listener is not None and packet.part is Part.WHOLE:
+            yield f"the node has a socket of its own there, for what comes from {packet.tuple.source}"
         part = "a fragment of a datagram that is none of ours" if packet.part is not Part.WHOLE else "its other ports"
         yield f"{packet.tuple.destination} is the node's own address too: {part} and ICMP stay the kernel's"

@@ -102,6 +102,7 @@ LIMIT_BOUNDS: Final = {
     "closed": (1, 3_600),
     "reset": (1, 3_600),
 }
+_MOST: Final = {"symmetric": 256, "snat_addresses": 255}  # of table `symmetric`; of an interface's count (bpf/abi.h)
 OTHER_BOUNDS: Final = {"absent_grace": (0, 86_400), "reply_rate_limit": (0, 10_000_000)}
 
 
@@ -149,6 +150,9 @@ class Settings:
         yield from _number_faults(self.limits, LIMIT_BOUNDS, "limit_")
         yield from _port_range_faults(self.snat_ports)
         yield from _network_faults(self.symmetric)
+        for name, most in _MOST.items():
+            if len(given := getattr(self, name)) > most:
+                yield f"{option(name)}: {len(given)} are given, and there is room for {most}"
         for name, bounds in OTHER_BOUNDS.items():
             yield from _bound_fault(name, getattr(self, name), *bounds)
         for name in ("pin_dir", "run_dir", "object_dir"):

@@ -14,8 +14,9 @@
  *   - Padding is explicit and zero: keys are hashed byte by byte.
  *   - An upgrade carries over what the tables hold by the names of members and enumerators: those may be added, moved,
  *     widened, renumbered and dropped. So a name keeps its meaning; what means something else gets another name.
- * Must never: renumber an enum whose values stand in a narrower integer (flow_state, flow_flag, gateway_flag) or are
- * ids (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a
+ *     (DROP_* stay behind all that are no drops, and VERDICT_REJECTED_RST ... VERDICT_PING, our answers, together.)
+ * Must never: renumber an enum whose values stand in an integer (flow_state, flow_flag, gateway_flag, policy_flag,
+ * promotion) or are ids (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a
  * pointer, a bit field or a function.
  */
 #ifndef PENSTOCK_ABI_H
@@ -312,6 +313,13 @@ enum flow_flag {
 	FLOW_REMOTE = 64,   /* the backend is behind an uplink: its replies come in there */
 	/* In the reply's entry: the backend's FIN came first, or crossed the client's, so it holds TIME_WAIT. */
 	FLOW_BACKEND_FIRST = 128,
+};
+
+/* What stands in `counted_at` of a half-open request: nothing counts it yet. */
+enum promotion {
+	PROMOTION_NONE,
+	PROMOTION_GOES_ON, /* by a CPU */
+	PROMOTION_REFUSED, /* for good: its backend may have been told by now */
 };
 
 /* Cached way out of this node; the data path looks it up again when it has expired. */

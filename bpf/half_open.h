@@ -24,13 +24,6 @@ enum half_open {
 	HALF_OPEN_REFUSED, /* the same, and this time it is the client that is told */
 };
 
-/* What stands in `counted_at` of a half-open request: nothing counts it yet. */
-enum promotion {
-	PROMOTION_NONE,
-	PROMOTION_GOES_ON, /* by a CPU */
-	PROMOTION_REFUSED, /* for good: its backend may have been told by now */
-};
-
 /* What another CPU has set in a half-open entry that is out of its table, since it was copied, as flags. */
 static __always_inline __u8 late_flags(const struct flow *removed, const struct flow *copy)
 {

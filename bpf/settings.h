@@ -57,6 +57,7 @@ const volatile struct {
 	enum policy_flag policy_flag;
 	enum flow_state flow_state;
 	enum flow_flag flow_flag;
+	enum promotion promotion;
 	enum delivery delivery;
 } vocabulary = {};
 

@@ -47,6 +47,9 @@ static __always_inline int is_drop(int verdict)
 /* The packet was turned into our answer to it. */
 static __always_inline int is_answer(int verdict)
 {
+	_Static_assert(VERDICT_NEIGHBOUR - VERDICT_REJECTED_RST == 8 && VERDICT_PING - VERDICT_NEIGHBOUR == 1 &&
+			       VERDICT_HELD < DROP_MALFORMED,
+		       "the answers stand together, and the drops last (abi.h)");
 	return verdict >= VERDICT_REJECTED_RST && verdict <= VERDICT_PING;
 }
 

@@ -30,7 +30,7 @@ from loader.spec import ObjectSpec
 log = logging.getLogger(__name__)
 
 _REMEDY = "or else `penstock down` removes what is there, and ends all flows"
-_NARROW = ("flow_state", "flow_flag", "gateway_flag", "backend_id")
+_NARROW = ("flow_state", "flow_flag", "gateway_flag", "policy_flag", "promotion", "backend_id")
 """Enums whose numbers stand in the tables without BTF saying so (bpf/abi.h)."""
 _ATTEMPTS = 3  # to carry flows over, on a node that stops us for seconds
 

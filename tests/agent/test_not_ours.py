@@ -44,6 +44,8 @@ def icmp(protocol: int, destination: str, message: int) -> Packet:
         (kind(0x88CC), outcome(asked=None), "it is not IP"),
         (packet(destination="203.0.113.1"), outcome(asked=asked(None)), "203.0.113.1 is no gateway's address"),
         (packet(port=22), outcome(asked=asked(GATEWAY_NODE_ADDRESS, listener=False)), "its other ports and ICMP stay"),
+        (packet(flags="SA"), outcome(asked=asked(GATEWAY_NODE_ADDRESS)), "it accepts a connection, and none of ours"),
+        (packet(), outcome(asked=asked(GATEWAY_NODE_ADDRESS)), "the node has a socket of its own there, for"),
         (packet(), outcome(place=place(direction=Direction.EGRESS)), "it is a reply of no flow"),
         (packet(), outcome(place=place(Role.POD)), "it is a reply of no flow"),
         (packet(), outcome(met=met(), flow=met()), "its packets do not pass eth0 ingress"),

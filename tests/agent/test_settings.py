@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def test_the_defaults_are_valid() -> None:
         ({"snat_ports": (30_000, 20_000)}, "--snat-ports: 30000-20000 is no range of ports"),
         ({"symmetric": ("10.0.0.1/8",)}, "--symmetric: 10.0.0.1/8 has host bits set"),
         ({"symmetric": ("here",)}, "--symmetric: 'here' does not appear to be"),
+        ({"symmetric": ("10.0.0.0/8",) * 257}, "--symmetric: 257 are given, and there is room for 256"),
+        ({"snat_addresses": (ip_address("10.0.0.1"),) * 256}, "--snat-address: 256 are given, and there is room for 2"),
         ({"metrics_address": "9464"}, "--metrics-address: '9464' does not end in a port"),
         ({"metrics_address": "localhost:9464"}, "does not begin with an IP address"),
         ({"metrics_address": "::1:9464"}, "write an IPv6 address in brackets"),
