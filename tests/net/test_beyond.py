@@ -34,6 +34,7 @@ HERE = {4: ip_address("10.203.0.1"), 6: ip_address("fd00:203::1")}  # the node's
 ROUTER = {4: ip_address("10.203.0.2"), 6: ip_address("fd00:203::2")}
 BEHIND = {4: ip_address("10.204.0.1"), 6: ip_address("fd00:204::1")}  # the router's, on the other side
 NARROW, NARROWER = 1400, 1340
+ANNOUNCED = {4: 1460, 6: 1440}  # the largest segment that `remote` says it takes: one of a wider link than its own
 LOCAL_CLOSED, REMOTE_CLOSED, LOCAL = 7030, 7031, 7032
 
 WORLD = World(
@@ -60,7 +61,13 @@ table inet secretive {
 
 
 def build(lab: Lab, stack: ExitStack) -> Namespace:
-    """The router and the machine behind it, which is returned."""
+    """The router and the machine behind it, which is returned.
+
+    It announces what its route says (`advmss`); made to by a wider interface of its own it would send such segments
+    too. The narrow end of a veth takes them only when many come as one, and says that it did not take one alone: so
+    its sender counts no retransmission, but probes each half second, and gives up silently after tcp_retries2 of them.
+    (Linux 6.18: 4 of 62 transfers had no end that way.)
+    """
     router, remote = (Namespace(f"{lab.prefix}{x}") for x in ("hop", "remote"))
     for namespace in (router, remote):
         namespace.create()
@@ -90,7 +97,7 @@ def build(lab: Lab, stack: ExitStack) -> Namespace:
         f"addr add {addresses[4]}/32 dev eth0",
         f"addr add {addresses[6]}/128 dev eth0 nodad",
         *(f"route add {BEHIND[x]} dev eth0" for x in FAMILIES),
-        *(f"route add default via {BEHIND[x]} dev eth0" for x in FAMILIES),
+        *(f"route add default via {BEHIND[x]} dev eth0 advmss {ANNOUNCED[x]}" for x in FAMILIES),
     )
     return remote
 
@@ -121,21 +128,14 @@ def forget_paths(*namespaces: Namespace) -> None:
 
 @pytest.mark.parametrize("who", ["client", "c"])
 def test_the_mtu_of_the_route_to_the_backend(beyond: tuple[Gateway, Namespace], who: str, family: int) -> None:
-    """It is not locked; nobody else says that the way is narrow. (A client's segments are larger than that only if the
-    backend said that it may send such: its own interface is that narrow too, so it says so for it.)"""
-    gateway, remote = beyond
-    lab = gateway.lab
+    """It is not locked; nobody else says that the way is narrow."""
+    lab = beyond[0].lab
     namespace = lab.client if who == "client" else lab.backends[who]
-    remote.ip("link set eth0 mtu 1500")  # it announces what it could receive
-    forget_paths(namespace, remote)
-    try:
-        with Transfer(namespace, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
-            transfer.until_moved(2_000_000)
-            assert transfer.finish().whole
-        assert path_mtu(namespace, GATEWAY[family]) == NARROW
-    finally:
-        remote.ip(f"link set eth0 mtu {NARROW}")
-        forget_paths(namespace, remote)
+    forget_paths(namespace)
+    with Transfer(namespace, GATEWAY[family], STREAM_PORT, octets_per_second=0) as transfer:
+        transfer.until_moved(2_000_000)
+        assert transfer.finish().whole
+    assert path_mtu(namespace, GATEWAY[family]) == NARROW
 
 
 @contextlib.contextmanager
