@@ -24,6 +24,10 @@ SILENCE = "silence"
 END, ABORT = b"end\n", b"abort\n"
 """Lines that have the witness end a connection before its client does: in order, or by a reset."""
 
+PATIENCE = 5.0
+"""Seconds that a client waits for each thing if nobody says otherwise. Where packets are lost it is too little: of a
+wire that loses one in seven, both ways, one connection in some hundreds has a longer pause; see stream.PATIENCE."""
+
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}
 _ports = itertools.cycle(range(20_000, 60_000))
 
@@ -41,13 +45,19 @@ class Answer:
 
 
 def _connected(
-    namespace: Namespace, address: Address, port: int, kind: socket.SocketKind, source: tuple[str, int] | None
+    namespace: Namespace,
+    address: Address,
+    port: int,
+    kind: socket.SocketKind,
+    *,
+    source: tuple[str, int] | None,
+    patience: float = PATIENCE,
 ) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with namespace.inside():
         endpoint = socket.socket(family, kind)
         try:
-            endpoint.settimeout(5)
+            endpoint.settimeout(patience)
             if source is not None:
                 if kind is socket.SOCK_STREAM:  # a connection of before may rest in TIME_WAIT
                     endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,9 +69,19 @@ def _connected(
     return endpoint
 
 
-def connect(namespace: Namespace, address: Address, port: int, source: tuple[str, int] | None = None) -> socket.socket:
-    """A TCP connection from the namespace; raises OSError as connect(2) does. `source`: local address and port."""
-    return _connected(namespace, address, port, socket.SOCK_STREAM, source)
+def connect(
+    namespace: Namespace,
+    address: Address,
+    port: int,
+    source: tuple[str, int] | None = None,
+    *,
+    patience: float = PATIENCE,
+) -> socket.socket:
+    """A TCP connection from the namespace; raises OSError as connect(2) does. `source`: local address and port.
+
+    `patience`: seconds for that, and from then on for each of the socket's operations.
+    """
+    return _connected(namespace, address, port, socket.SOCK_STREAM, source=source, patience=patience)
 
 
 def associate(namespace: Namespace, address: Address, port: int, source: str = "") -> socket.socket:
@@ -72,7 +92,7 @@ def associate(namespace: Namespace, address: Address, port: int, source: str = "
     while True:
         try:
             own = (source or UNSPECIFIED[address.version], next(_ports))
-            return _connected(namespace, address, port, socket.SOCK_DGRAM, own)
+            return _connected(namespace, address, port, socket.SOCK_DGRAM, source=own)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -97,9 +117,9 @@ def ask(connection: socket.socket) -> Answer:
     return Answer(said["backend"], (ip_address(said["peer"]), said["port"]), (ip_address(own[0]), own[1]))
 
 
-def ask_tcp(namespace: Namespace, address: Address, port: int) -> Answer:
+def ask_tcp(namespace: Namespace, address: Address, port: int, patience: float = PATIENCE) -> Answer:
     """One connection, one question."""
-    with connect(namespace, address, port) as connection:
+    with connect(namespace, address, port, patience=patience) as connection:
         return ask(connection)
 
 
@@ -109,12 +129,17 @@ def ask_udp(namespace: Namespace, address: Address, port: int) -> Answer:
         return ask(endpoint)
 
 
-def outcomes_tcp(namespace: Namespace, address: Address, port: int, times: int) -> Counter[str]:
-    """Connect and ask so many times, from a new port each; counts names of backends, or RESET, REFUSED, SILENCE."""
+def outcomes_tcp(
+    namespace: Namespace, address: Address, port: int, times: int, patience: float = PATIENCE
+) -> Counter[str]:
+    """Connect and ask so many times, from a new port each; counts names of backends, or RESET, REFUSED, SILENCE.
+
+    `patience`: seconds without a connection, or then without an answer, after which that one counts as SILENCE.
+    """
     counted: Counter[str] = Counter()
     for _ in range(times):
         try:
-            counted[ask_tcp(namespace, address, port).backend] += 1
+            counted[ask_tcp(namespace, address, port, patience).backend] += 1
         except ConnectionRefusedError:
             counted[REFUSED] += 1
         except ConnectionResetError:

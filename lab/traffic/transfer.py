@@ -39,8 +39,7 @@ class Transfer:
     def __init__(
         self, namespace: Namespace, address: Address, port: int, *, octets_per_second: int = 2_000_000
     ) -> None:
-        self._connection = connect(namespace, address, port)
-        self._connection.settimeout(stream.PATIENCE)
+        self._connection = connect(namespace, address, port, patience=stream.PATIENCE)
         self._connection.sendall(RATE.pack(octets_per_second))
         self._ending = threading.Event()
         self._sent, self._received = stream.Progress(), stream.Progress()

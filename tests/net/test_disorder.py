@@ -17,9 +17,10 @@ from lab.netns import Namespace
 from lab.process import Process
 from lab.servers.witness import PORT, STREAM_PORT, streams, witness, witness_in
 from lab.topology import GATEWAY, Lab, Shape, backend_addresses
-from lab.traffic.ask import associate, outcomes
+from lab.traffic.ask import associate
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.test_loss import served
 from tests.net.test_remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS
 
@@ -92,7 +93,7 @@ def test_segments_that_overtake_each_other_are_one_whole_stream(
             transfer.until_moved(1_000_000)
             result = transfer.finish()
             assert result.whole, result
-        assert outcomes(client, GATEWAY[family], ask_port, "TCP", 10) == {backend: 10}
+        assert served(client, family, ask_port, 10) == {backend: 10}
         assert min(there.late(), back.late()) > 10
     until(lambda: len(streams(process)) > ended, "the stream ended at its server")
     assert [x.intact for x in streams(process)[ended:]] == [True]

@@ -21,12 +21,13 @@ from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
-from lab.traffic.ask import ask, associate, connect, outcomes
+from lab.traffic.ask import ask, associate, connect
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net.policies import policy, write_policies
 from tests.net.rounds import Client, goes_on
 from tests.net.tables import Tables
+from tests.net.test_loss import served, until_closed
 from tests.net.test_remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS
 
@@ -118,7 +119,7 @@ class Running:
     def serves(self, port: int, backends: set[str], times: int = 3) -> None:
         """New connections of both families are served by these and nobody else."""
         for family in FAMILIES:
-            seen = outcomes(self.lab.client, GATEWAY[family], port, "TCP", times)
+            seen = served(self.lab.client, family, port, times)
             assert seen.keys() <= backends, seen
 
 
@@ -161,14 +162,9 @@ def test_while_packets_are_lost_and_doubled(running: Running) -> None:
             all_move(transfers)
             revive()
         all_end(transfers)
-        until(lambda: all_closed(lab.client), "every connection closed in order", every=0.2)
+        until_closed(lab.client)
         assert wire.lost() > 0
         assert wire.doubled() > 0
-
-
-def all_closed(end: Namespace) -> bool:
-    """No connection of the end is open, or half so."""
-    return not end.run("ss", "-Htn", "state", "connected", "exclude", "time-wait").stdout
 
 
 def test_while_an_endpoint_goes_and_comes_back(running: Running) -> None:

@@ -1,4 +1,7 @@
-"""A wire that loses packets and doubles others, the same ones in every run, costs time and nothing else."""
+"""A wire that loses packets and doubles others, the same ones in every run, costs time and nothing else.
+
+So whoever waits for something that goes over it has patience for what TCP does on its own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from lab.netns import Namespace
 from lab.process import Process
 from lab.servers.witness import PORT, STREAM_PORT, streams, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
-from lab.traffic.ask import outcomes
+from lab.traffic import stream
+from lab.traffic.ask import outcomes_tcp
 from lab.traffic.transfer import Transfer
 from lab.wait import until
 from tests.net.test_remote import REMOTE, UPLINK, attached
@@ -40,7 +44,7 @@ def test_streams_arrive_whole_and_no_connection_fails(gateway: Gateway, family: 
         with Transfer(gateway.lab.client, GATEWAY[family], STREAM, octets_per_second=0) as transfer:
             transfer.until_moved(5_000_000)
             assert transfer.finish().whole
-        assert outcomes(gateway.lab.client, GATEWAY[family], TO_A, "TCP", 50) == {"a": 50}
+        assert served(gateway.lab.client, family, TO_A, 50) == {"a": 50}
         assert loss.lost() > 0
 
 
@@ -78,9 +82,25 @@ def unwanted(gateway: Gateway) -> Counter[str]:
     return +found
 
 
-def all_closed(end: Namespace) -> bool:
-    """No connection of the end is open, or half so."""
-    return not end.run("ss", "-Htn", "state", "connected", "exclude", "time-wait").stdout
+def served(client: Namespace, family: int, port: int, times: int) -> Counter[str]:
+    """How so many connections fare over a wire that loses packets."""
+    return outcomes_tcp(client, GATEWAY[family], port, times, patience=stream.PATIENCE)
+
+
+def until_closed(*ends: Namespace) -> None:
+    """Wait until no connection of the ends is open, or half so, over a wire that loses packets."""
+
+    def still_open() -> list[str]:
+        lines = [x.run("ss", "-Htn", "state", "connected", "exclude", "time-wait").stdout.splitlines() for x in ends]
+        return [line for of_end in lines for line in of_end]
+
+    until(
+        lambda: not still_open(),
+        "every connection closed in order",
+        every=0.2,
+        patience=stream.PATIENCE,
+        seen=still_open,
+    )
 
 
 @pytest.mark.parametrize("side", ["client", "backend"])
@@ -99,10 +119,11 @@ def test_one_packet_in_seven_lost_and_one_doubled_is_no_reset(
                 transfer.until_moved(OCTETS)
                 result = transfer.finish()
                 assert result.whole, result
-            assert outcomes(client, GATEWAY[family], ask_port, "TCP", 5) == {backend: 5}
-            until(lambda: all_closed(client) and all_closed(serving), "every connection closed in order", every=0.2)
+            assert served(client, family, ask_port, 5) == {backend: 5}
+            until_closed(client, serving)
             assert wire.lost() > 0
             assert wire.doubled() > 0
+    until(lambda: len(streams(process)) >= ended + len(FAMILIES), "the streams ended at their server")
     assert [x.intact for x in streams(process)[ended:]] == [True] * len(FAMILIES)
     assert resets(client, serving) == resets_before
     assert unwanted(gateway) == unwanted_before
