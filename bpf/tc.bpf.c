@@ -8,24 +8,32 @@
  *         -> known flow?  yes: translate (state, count, rewrite, deliver)
  *                         no:  came in, is not to a gateway and cannot be of a remote backend's handshake (TCP, at an
  *                              uplink)?  not ours
- *                              a handshake we know?  yes: move its state on, and translate. The client's last ACK
- *                                                         promotes it, if the policy's limits leave room
- *                                                         (take_connection), else resets one end
- *                                                    no:  goes out, or is not to a gateway?  not ours
- *                                                         from a gateway's address?  drop: martian
- *                                                         to a socket of the node's own?  not ours
- *                                                         a listener?  no: refuse
- *                                                         its policy denies the source?  refuse, or drop
- *                                                         listener, or source, at the policy's limit?  refuse
- *                                                         choose a backend: the share of REJECT?  refuse, or drop
- *                                                         no room in TCP's table?  refuse
- *                                                         begin a flow, translate
+ *                              a later fragment?  its first has begun no flow: drop, or not ours
+ *                              a handshake we know?  flows are moving (in_force.h)?  drop
+ *                                                    else move its state on, and translate. The client's last ACK
+ *                                                    promotes it, if the policy's limits leave room
+ *                                                    (take_connection), else resets one end
+ *                              promoted since, by another CPU?  translate
+ *                              goes out, or is not to a gateway?  not ours
+ *              find_backend()  from a gateway's address?  drop: martian
+ *                              a SYN-ACK?  drop; on the node's own address not ours
+ *                              nobody listens?  refuse; on the node's own address not ours
+ *                              to a connection of the node's own?  not ours
+ *              offer()         an RST?  drop
+ *                              flows are moving?  drop
+ *                              the listener's policy denies the source?  refuse, or drop
+ *                              listener, or source, at the policy's limit?  refuse
+ *                              choose a backend: the share of REJECT?  refuse, or drop
+ *                              no room in TCP's table?  refuse
+ *              begin_flow()    in mid-stream, where the backend would not see the client?  refuse
+ *                              no reply tuple is free?  refuse
+ *                              translate
  *         -> the first fragment of a datagram?  those that wait for it need not any more (first_has_passed)
  *
  * Rules: every packet is counted once, in end(), under its hook, by the set of programs that is in force (in_force.h);
  * whatever is not ours passes untouched, and so does what was sent to all or to a group (RFC 1122 sections 3.2.2,
  * 4.2.3.10), but for a neighbour's question. A program ends with TC_ACT_UNSPEC (the next program sees the packet), a
- * redirect, or TC_ACT_SHOT for our own drops.
+ * redirect, or TC_ACT_SHOT for our own drops and for what is kept (VERDICT_HELD).
  */
 #include <linux/if_packet.h>
 
@@ -182,7 +190,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		return verdict;
 
 	read_clock(p);
-	/* what goes on from here is addressed to a gateway, or is a remote backend's in a handshake */
+	/* where requests come in, what goes on from here is to a gateway, or a remote backend's in a handshake */
 	if (takes_requests) {
 		gateway = gateway_of(family, &p->tuple);
 		p->node_address = gateway && (gateway->flags & GATEWAY_NODE_ADDRESS);
