@@ -2,15 +2,19 @@
 /*
  * Ageing: flows that are idle for longer than their state allows are removed, with no agent.
  *
- * Each live flow's request key stands in a queue (a turnstile). A bpf_timer that re-arms itself takes a slice from the
- * head: not due yet -> back to the tail, untouched; expired -> the pair is removed; else -> back with a new due time.
+ * The request key of each established TCP flow, and of each UDP flow, stands in a queue (a turnstile); half-open ones
+ * are pushed out by others, or count as absent when they are met too late. A bpf_timer that re-arms itself takes a
+ * slice from the head: not due yet -> back to the tail, untouched; expired -> the pair is removed; else -> back with a
+ * new due time.
  *
  * Decides: when a flow is looked at again. (How long it may be idle is said by flow.h.)
- * Rules: a slice is bounded, and a turnstile goes round within TURN_TICKS ticks; TCP flows are looked at at least every
- * RECHECK seconds, since a FIN shortens their limit; UDP's table evicts by use and a look-up counts as use, so UDP
- * flows are looked at only when they may have expired. Of two sets (in_force.h) that which is in force is swept, and
- * neither while flows move from one to the other. The timer's map is pinned: it lives as long as the pin, whatever
- * becomes of this program's own file or the agent.
+ * Rules: a slice is bounded. As many flows as may be admitted go round within TURN_TICKS ticks; a turnstile has room
+ * for more than twice as many, since keys of removed flows stand there until they are due, and goes round in 68 (TCP)
+ * or 72 ticks (UDP) when it is full, with the default sizes. TCP flows are looked at at least every RECHECK seconds and
+ * a turn, since a FIN shortens their limit; UDP's table evicts by use and a look-up counts as use, so UDP flows are
+ * looked at only when they may have expired. Of two sets (in_force.h) that which is in force is swept, and neither
+ * while flows move from one to the other. The timer's map is pinned: it lives as long as the pin, whatever becomes of
+ * this program's own file or the agent.
  * Must never: remove a flow that had a packet within its limit, or by an entry in the queue that is another flow's.
  */
 #include "flow.h"

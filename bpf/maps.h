@@ -3,8 +3,8 @@
  * The maps that the agent knows. Sizes are those of a default installation; the agent sets them before load.
  *
  * Decides: which tables there are, and their types.
- * Rules: types come from abi.h. Scratch space that nobody else reads is declared where it is used; it is pinned too,
- * for two objects share their maps by name.
+ * Rules: types come from abi.h. Scratch space is declared where it is used; it is pinned too, for two objects share
+ * their maps by name, and a tracer reads packet_scratch (parse.h).
  * Must never: define a layout: those are abi.h's.
  */
 #ifndef PENSTOCK_MAPS_H
@@ -72,7 +72,7 @@ PINNED_MAP(half_open6, BPF_MAP_TYPE_LRU_HASH, 2 * 16384, struct tuple6, struct f
 PINNED_MAP(udp_flows4, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple4, struct flow);
 PINNED_MAP(udp_flows6, BPF_MAP_TYPE_LRU_HASH, 2 * 65536, struct tuple6, struct flow);
 
-/* Turnstiles of ageing: each live flow's request key stands in one of them once; keys of removed ones until seen. */
+/* Turnstiles of ageing: request keys of established TCP and UDP flows, each once; those of removed ones until due. */
 #define TURNSTILE_MAP(NAME, ENTRIES, VALUE)                                                                            \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_QUEUE);                                                                      \
