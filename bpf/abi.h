@@ -7,10 +7,11 @@
  *   - It reaches Python through BTF: names here are the names in `bpftool map dump`; metrics and tables use them in
  *     lower case. (agent/compile, which is pure, repeats the few numbers it needs; a test compares them.) Of the other
  *     headers only packet.h does: bcc compiles it for `penstock trace`, which reads packets by the BTF of it.
- *   - What the programs alone know is declared where it is used, and its maps are pinned as well (maps.h says why):
- *     in fragment.h, pair.h, reject.h, snat.h, reset.h (a packet), age.bpf.c.
+ *   - What the programs alone write is declared where it is used, and its maps are pinned as well (maps.h says why):
+ *     in fragment.h, pair.h, parse.h and reset.h (a packet each), reject.h, snat.h, age.bpf.c.
  *   - Addresses are octets in wire order (IPv4 in the first four of sixteen, the rest zero); ports, lengths and counts
- *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC).
+ *     are host order, so a dump reads as a person writes them. Times are seconds since boot (CLOCK_MONOTONIC) where
+ *     nothing else is said.
  *   - Padding is explicit and zero: keys are hashed byte by byte.
  *   - An upgrade carries over what the tables hold by the names of members and enumerators: those may be added, moved,
  *     widened, renumbered and dropped. So a name keeps its meaning; what means something else gets another name.
@@ -42,7 +43,8 @@ enum backend_id {
 enum hook {
 	HOOK_UPLINK_INGRESS = 0, /* on the client-facing interfaces: from clients, and from backends out there */
 	HOOK_UPLINK_EGRESS = 1,	 /* towards clients, on the same interfaces */
-	HOOK_LOCAL_EGRESS = 2,	 /* the node and its pods as clients: routed into the gateway's own interface */
+	/* Routed into the gateway's own interface: the node and its pods as clients; replies to the gateway's address. */
+	HOOK_LOCAL_EGRESS = 2,
 	HOOK_POD_INGRESS = 3,	 /* from pods, on the node's end of a pod's interface (redirect delivery only) */
 	HOOK_COUNT = 4,
 };
@@ -60,13 +62,13 @@ enum verdict {
 	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow and port nobody knows */
 	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a reset or an ICMP error: a policy denies its source */
 	VERDICT_REFUSED_LIMIT = 10, /* ... with a TCP reset: listener, or source, has as many as a policy allows */
-	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than the way to its backend */
+	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than its way on, to a backend or a client */
 	VERDICT_NEIGHBOUR = 12,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
 	VERDICT_RELATED = 14,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
 	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until its datagram's first comes; seen again */
 	DROP_MALFORMED = 16,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 17,	  /* TCP fragment to a gateway; UDP: overlaps, has no flow, or no room to wait */
+	DROP_FRAGMENT = 17,	  /* to a gateway: of anything but UDP; of UDP: overlaps, has no flow, or no room */
 	DROP_PROTOCOL = 18,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
 	DROP_REJECT_SHARE = 19,	  /* UDP in the weight share of a backendRef that cannot be served */
 	DROP_NO_BACKEND = 20,	  /* listener without a pool, or an empty slot: a defect of the control plane */
@@ -242,7 +244,10 @@ struct listener_count {
 	__u64 uncounted;   /* handshakes that ended while the table had no room to count them at their source */
 };
 
-/* listener_connections: open TCP connections that began under a policy with a limit; those that rest are not open. */
+/*
+ * listener_connections: open TCP connections that began under a policy with a limit. Each counts until both ends have
+ * said FIN, or it is removed: one that was reset counts while it rests.
+ */
 struct listener_connections {
 	__s64 open;
 };

@@ -9,9 +9,10 @@
  *   - A fragment to a gateway that comes before its first has passed is kept, and sent through the same hook again as
  *     soon as it has: before that its flow may not have begun. At the hooks of replies nothing is kept: nobody can
  *     tell whose it is.
- *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722), and so is a TCP fragment. A datagram
- *     that is complete is forgotten, so that its identification can be used again; for a second it is known to be, so
- *     that a duplicate is not kept for the next of that number.
+ *   - Every octet of a datagram comes once: what overlaps is dropped (RFC 5722). A datagram that is complete is
+ *     forgotten, so that its identification can be used again; for a second it is known to be, so that a duplicate is
+ *     not kept for the next of that number.
+ *   - Fragments of anything else do not come here: to a gateway, tc.bpf.c drops them.
  * Memory is bounded: DATAGRAMS in the making, HELD fragments of HELD_OCTETS, by least recent use; of one datagram
  * HELD_PER_DATAGRAM.
  * Must never: keep or drop a fragment that may be the node's own.

@@ -25,7 +25,7 @@ const volatile __u32 tcp_flows_max = 131072;
 const volatile __u32 udp_flows_max = 65536;
 /* Entries of source_connections. */
 const volatile __u32 source_buckets = 36864;
-/* RST and ICMP of our own, per CPU and second. */
+/* RST and ICMP of our own, per CPU and second: so many refusals and echo replies, and as many "too big" (reject.h). */
 const volatile __u32 reply_rate_limit = 1000;
 /* Whether table `symmetric` has anything in it. */
 const volatile __u8 has_symmetric = 0;
