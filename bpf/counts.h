@@ -3,7 +3,9 @@
  * Counting of listeners, backends and flows; packets by verdict are counted in verdict.h.
  *
  * Decides: what of a flow is counted where.
- * Rules: per CPU, so nothing is shared. A TCP connection counts when it is established, a UDP flow when it begins.
+ * Rules: listeners and backends per CPU, so nothing is shared. A flow's own counts are shared by the CPUs that carry
+ * its packets, and are not added to atomically, which each packet would pay for: what two CPUs add at once may count
+ * once. A TCP connection counts when it is established, a UDP flow when it begins.
  * Must never: decide anything by what was counted: the limit of connections has a count of its own (policy.h).
  */
 #ifndef PENSTOCK_COUNTS_H

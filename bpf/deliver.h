@@ -38,7 +38,7 @@ enum way {
 	WAY_PEER,      /* into the pod's namespace */
 	WAY_OUT,       /* out of the uplink, next hop known */
 	WAY_NEIGHBOUR, /* out of the uplink, the kernel finds the neighbour */
-	WAY_NONE,      /* leave the packet alone: another hook will see it */
+	WAY_NONE,      /* leave the packet alone: another hook will see it, or the stack says that its hops are spent */
 	WAY_TOO_BIG,   /* nowhere: its sender must send smaller ones */
 };
 
@@ -65,7 +65,10 @@ static __always_inline int hops_left(struct __sk_buff *skb, int family)
 	return (family == AF_INET ? ip[8] : ip[7]) > 1;
 }
 
-/* For redirect delivery. The kernel keeps a neighbour alive only if it is asked for it: so once a second it is. */
+/*
+ * Past the stack; WAY_NONE: that cannot be. The kernel keeps a neighbour alive only if it is asked for it: so once a
+ * second it is.
+ */
 VERIFIED_ONCE int redirect_way(struct __sk_buff *skb, struct flow *f, int family, int wanted)
 {
 	struct packet *p = this_cpu_packet();

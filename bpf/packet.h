@@ -4,9 +4,9 @@
  *
  * Decides: which facts there are about a packet.
  * Rules: nothing here but data, and nothing of the kernel's headers but integers: bcc compiles this for `penstock
- * trace` where there are no headers. All of it is what a trace shows of a packet, as the BTF of `packet_scratch` has
- * it.
- * Must never: hold what is of one stage only, or a pointer.
+ * trace` where there are no headers. A trace reads what it shows of a packet here, as the BTF of `packet_scratch` has
+ * it. What one stage alone needs stands here only where the stack has no room for it (`to`, `quote`).
+ * Must never: hold a pointer.
  */
 #ifndef PENSTOCK_PACKET_H
 #define PENSTOCK_PACKET_H

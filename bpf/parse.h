@@ -43,7 +43,7 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* What a parser found. For all but the last two the addresses are in the packet's key. */
+/* What a parser found. For all but the last the addresses are in the packet's tuple. */
 enum parsed {
 	PARSED_FLOW,	  /* TCP or UDP with ports */
 	PARSED_ICMP,	  /* ICMP or ICMPv6 */

@@ -7,8 +7,10 @@
  *   - Behind an uplink, where replies must find this very node: an address of the node's own and a port of the range
  *     that is kept free for us. On the node: the gateway's address, to which replies come through our own interface.
  *   - The client's own port if it is in the range and free, else fresh random ones, for linear probing clusters. When
- *     the range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most. When none
- *     there is free, a handshake that nobody goes on with, or a UDP flow that is silent, gives up its port.
+ *     the range is nearly full, a stretch of it is searched: of 1 % that is free, chance would miss most. In it a
+ *     handshake that nobody goes on with, or a UDP flow that is silent, gives up its port. It is SNAT_SEARCH ports,
+ *     under the address that was drawn last: none free there does not mean that none is. When VAIN_SEARCHES of a
+ *     CPU's have found nothing, it makes no more in that second.
  *   - What makes a port free is that its reply tuple can be inserted, so each backend address and port has the whole
  *     range. A tuple rests while the backend may hold TIME_WAIT on it (flow.h).
  *   - How many of the random ports were taken tells how full the range is, for the backends that new flows go to now:

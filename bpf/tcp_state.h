@@ -6,7 +6,7 @@
  * Rules: as follows.
  * Half-open (own table, evicted by least recent use, so that a flood of SYNs pushes out only half-open flows):
  *   SYN --backend's SYN-ACK of ISN+1 (or of data with the SYN, too)--> SYN_ACK
- *       --client's ACK of exactly the backend's ISN+1--> established
+ *       --client's ACK of exactly the backend's ISN+1 (if it took data with the SYN, up to 64 KiB more)--> established
  *   RST: RESET, and not gone, for we cannot tell whether it was believed. A client that goes on all the same is what it
  *   would have been (a handshake's last ACK establishes, and counts), or is met in mid-stream anew.
  *   ADOPTED (met in mid-stream) --backend answers, not SYN or RST--> ADOPTED_BOTH

@@ -3,9 +3,10 @@
  * A packet of a known flow: follow its state, count it, rewrite it, send it on.
  *
  * Decides: whether the entry that was found is this packet's flow, alive, and at a hook where it may be.
- * Rules: one look-up per established packet, whatever its direction. The entry may be given to another flow while we
- * read it: what the rewrite needs is copied first and checked after (flow.h). The twin is looked at only when a TCP
- * flag changes the state, and once a second for UDP, whose table may evict one half: the other half restores it.
+ * Rules: one look-up in the flow tables per established packet, whatever its direction. The entry may be given to
+ * another flow while we read it: what the rewrite needs is copied first and checked after (flow.h). The twin is looked
+ * at only for TCP segments with SYN, FIN or RST, or of a flow that is not plainly established, and once a second for
+ * UDP, whose table may evict one half: the other half restores it.
  * Must never: begin a flow, or rewrite a packet by an entry that another flow has taken meanwhile.
  */
 #ifndef PENSTOCK_TRANSLATE_H

@@ -3,7 +3,8 @@
  * Code shapes that the verifier accepts, or accepts in bearable time.
  *
  * Decides: when a function is global, and where clang must not see through.
- * Rules: what is needed for an old kernel only says which.
+ * Rules: what is needed for an old kernel only says which. (full_barrier() is for the CPU and not for the verifier: it
+ * stands here for OPAQUE(), and is the only one that does something.)
  * Must never: change what a program does.
  */
 #ifndef PENSTOCK_VERIFIER_H
