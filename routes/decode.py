@@ -21,14 +21,6 @@ from routes.objects import CLUSTER_SCOPED, OWN_GROUP, SERVED, GroupKind, Object
 from routes.unknown import UnknownField, no_kind_of_ours, unknown_kind
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """`ignored` has one note per document that is of no kind of ours, in the order they came."""
-
-    objects: tuple[Object, ...]
-    ignored: tuple[str, ...]
-
-
 def decode(document: object) -> Object | None:
     """One document -> its object, None if it is of an unknown kind.
 
@@ -57,23 +49,6 @@ def decode(document: object) -> Object | None:
         decoded = msgspec.structs.replace(decoded, metadata=metadata)
     rules.check(decoded)
     return decoded
-
-
-def decode_all(documents: Iterable[object]) -> Decoded:
-    """Documents -> objects and notes. `List` documents are opened, empty documents (YAML `---`) skipped.
-
-    Raises InvalidObject at the first document that is wrong.
-    """
-    objects: list[Object] = []
-    notes: list[str] = []
-    for document in _opened(documents):
-        decoded = decode(document)
-        if decoded is None:
-            head = _head(document)
-            notes.append(f"{head.kind} {head.name}: {ignored(document).problem}")
-        else:
-            objects.append(decoded)
-    return Decoded(tuple(objects), tuple(notes))
 
 
 def ignored(document: object) -> UnknownField:
@@ -115,19 +90,6 @@ def _name(document: Mapping[str, object]) -> str:
     name = metadata.get("name") or "?"
     namespace = metadata.get("namespace") or ("" if document.get("kind") in CLUSTER_SCOPED else "default")
     return f"{namespace}/{name}" if namespace else str(name)
-
-
-def _opened(documents: Iterable[object]) -> Iterable[object]:
-    for document in documents:
-        if document is None:
-            continue
-        if isinstance(document, Mapping) and document.get("kind") == "List":
-            items = document.get("items") or ()
-            if not isinstance(items, list | tuple):
-                raise InvalidObject("List", "?", "items", f"expected an array, got {type(items).__name__}")
-            yield from _opened(items)
-        else:
-            yield document
 
 
 def _null(value: object, at: str) -> str | None:

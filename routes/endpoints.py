@@ -6,7 +6,7 @@ Decides, for every port of every Service given, its endpoints and what each may 
   - an endpoint in several slices is one endpoint: ready if any slice says so, else serving if any says so;
   - ready (or unknown) is READY, everything else DRAINING; per family, if none is ready, those that terminate and
     still serve are READY (KEP-1669, as kube-proxy);
-  - addresses that `guards` or the caller forbids are left out, and `refused_endpoints` tells why;
+  - addresses that `guards` or the caller forbids are left out, and `judged` tells why;
   - tuples are sorted by (version, address, port).
 Must never look at routes: one pool's endpoints follow from its Service and its slices alone.
 """
@@ -56,7 +56,7 @@ def endpoints(
 def judged(
     slices: Iterable[EndpointSlice], services: Iterable[Service], *, forbidden: Mapping[Address, str] = _NOTHING
 ) -> tuple[Mapping[PoolRef, tuple[Endpoint, ...]], tuple[RefusedEndpoint, ...]]:
-    """`endpoints` and `refused_endpoints` at once, at half the price."""
+    """`endpoints`, and what they leave out, sorted by pool, then address and port."""
     found: dict[PoolRef, tuple[Endpoint, ...]] = {}
     refused_: dict[tuple[PoolRef, Address, int], RefusedEndpoint] = {}
     for pool, seen in _seen(slices, services):
@@ -70,16 +70,6 @@ def judged(
                 refused_[place] = RefusedEndpoint(*place, reason)
         found[pool] = _states(allowed)
     return found, _sorted(refused_.values())
-
-
-def refused_endpoints(
-    slices: Iterable[EndpointSlice],
-    services: Iterable[Service],
-    *,
-    forbidden: Mapping[Address, str] = _NOTHING,
-) -> tuple[RefusedEndpoint, ...]:
-    """What `endpoints` leaves out for the same arguments, sorted by pool, then address and port."""
-    return judged(slices, services, forbidden=forbidden)[1]
 
 
 def _sorted(refusals: Iterable[RefusedEndpoint]) -> tuple[RefusedEndpoint, ...]:

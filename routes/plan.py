@@ -1,6 +1,6 @@
 """The plan: what the gateway must do, said without Kubernetes.
 
-Decides nothing; it is the vocabulary that every later stage speaks. `resolve` makes it, `agent.compile` turns it into
+Decides nothing; it is the vocabulary that every later stage speaks. `resolved` makes it, `agent.compile` turns it into
 map contents. Rules: values only (frozen, slotted, hashable); every tuple is sorted or in an order the API gives
 meaning to, so that equal states are equal plans. Must never import anything of ours nor hold an API object.
 """

@@ -1,5 +1,6 @@
 """Statuses as the API server takes them: plain dicts with camelCase keys.
 
+For the source that watches an API server, which is not there yet: a folder of manifests has nobody to tell.
 Decides nothing. Rules: the dict is the object's `status`, without lastTransitionTime (see `status`). Must never
 leave out a field that conformance compares: parentRef carries group and kind, a listener its supportedKinds even
 when empty.

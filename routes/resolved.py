@@ -1,9 +1,12 @@
-"""What `resolve` found on its way, kept so that little has to be found again.
+"""Objects in, plan and statuses out, with what was found on the way, so that little has to be found again.
 
-Decides which objects can change without anything being looked at but what refers to them: routes, Services and
-EndpointSlices. Rules: pure; `resolved_after` equals `resolved`, and what is equal to what it was before is the very
-object that it was. Must never keep what a change of Gateways, classes, grants, namespaces or policies could make
-wrong: then everything is resolved again.
+Decides in which order the deciding modules speak, and which objects can change without anything being looked at but
+what refers to them: routes, Services and EndpointSlices.
+Rules: pure; the same objects in any order give equal results; endpoints play no part (see `endpoints`), so the plan
+changes only when routing does; `resolved_after` equals `resolved`, and what is equal to what it was before is the very
+object that it was.
+Must never fail on objects that `decode` let through, except when one comes twice; keep what a change of Gateways,
+classes, grants, namespaces or policies could make wrong: then everything is resolved again.
 """
 
 from __future__ import annotations

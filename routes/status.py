@@ -1,6 +1,6 @@
 """Statuses: what is to be said about each object of ours.
 
-Decides the shape of what `resolve` reports and how it reads on the API server. Rules: only objects, parents and
+Decides the shape of what `resolved` reports, which is that of the API (`render`). Rules: only objects, parents and
 listeners that are ours appear; every condition has observedGeneration, reason and message; tuples are sorted by
 object, conditions are in a fixed order. Must never know a time: lastTransitionTime belongs to whoever compares with
 the status written before; nor claim Programmed=True: `programmed` does, once somebody has read the state back from
@@ -111,7 +111,7 @@ def programmed(
     """Programmed becomes True where all that can be held is held, and False where it is known why it cannot be.
 
     `held` has (gateway as namespace/name, listener name) of every listener that was read back from the kernel,
-    `reasons` why others are not served. Only conditions that `resolve` left pending change: a listener by its own
+    `reasons` why others are not served. Only conditions that `resolved` left pending change: a listener by its own
     entry, a Gateway when every one of its pending listeners is held, or one of them cannot be.
     """
     return replace(statuses, gateways=tuple(_programmed_gateway(x, held, reasons) for x in statuses.gateways))

@@ -8,10 +8,14 @@ from typing import Any
 
 import yaml
 
-from routes import InvalidObject, decode_all, endpoints, refused_endpoints, resolve
+from routes.endpoints import judged
+from routes.errors import InvalidObject
 from routes.objects import EndpointSlice, Object, Service
 from routes.plan import Listener, Plan, Policy
+from routes.resolved import resolved
 from routes.status import Condition, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus, Statuses
+
+from .decoded import decoded
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -31,16 +35,16 @@ def documents(in_path: Path) -> list[object]:
 def outcome(in_documents: Iterable[object]) -> str:
     """Notes, plan, endpoints and statuses of the documents, or the error."""
     try:
-        decoded = decode_all(in_documents)
-        plan, statuses = resolve(decoded.objects)
+        objects, notes = decoded(in_documents)
+        found = resolved(objects)
     except InvalidObject as error:
         return _dumped({"error": str(error)})
     return _dumped(
         {
-            "notes": list(decoded.ignored),
-            "plan": _plan(plan),
-            "endpoints": _endpoints(decoded.objects, plan),
-            "status": _statuses(statuses),
+            "notes": notes,
+            "plan": _plan(found.plan),
+            "endpoints": _endpoints(objects, found.plan),
+            "status": _statuses(found.statuses),
         }
     )
 
@@ -87,12 +91,12 @@ def _endpoints(objects: Iterable[Object], plan: Plan) -> dict[str, list[str]]:
     slices = [x for x in objects if isinstance(x, EndpointSlice)]
     services = [x for x in objects if isinstance(x, Service)]
     forbidden = dict.fromkeys(plan.gateway_addresses, "is a gateway address")
+    pools, refused = judged(slices, services, forbidden=forbidden)
     found = {
         str(pool): [f"{x.address} port {x.port} {x.state.value} {x.target}".rstrip() for x in known]
-        for pool, known in sorted(endpoints(slices, services, forbidden=forbidden).items())
+        for pool, known in sorted(pools.items())
     }
-    refused = [str(x) for x in refused_endpoints(slices, services, forbidden=forbidden)]
-    return {**found, "refused": refused} if refused else found
+    return {**found, "refused": [str(x) for x in refused]} if refused else found
 
 
 def _statuses(statuses: Statuses) -> dict[str, Any]:

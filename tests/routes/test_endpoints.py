@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routes import endpoints
+from routes.endpoints import endpoints
 from routes.objects import (
     SERVICE_NAME_LABEL,
     EndpointConditions,

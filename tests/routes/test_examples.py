@@ -7,22 +7,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from routes import Decoded, decode_all, endpoints, refused_endpoints, resolve
-from routes.objects import EndpointSlice, Service
+from routes.endpoints import judged
+from routes.objects import EndpointSlice, Object, Service
+from routes.resolved import resolved
+
+from .decoded import decoded
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDERS = sorted({path.parent for path in EXAMPLES.rglob("*.yaml")})
 
 
-def decoded(folder: Path) -> Decoded:
-    return decode_all(x for path in sorted(folder.glob("*.yaml")) for x in yaml.safe_load_all(path.read_text()))
+def read(folder: Path) -> tuple[list[Object], list[str]]:
+    return decoded(x for path in sorted(folder.glob("*.yaml")) for x in yaml.safe_load_all(path.read_text()))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_example_is_served_whole(folder: Path) -> None:
-    found = decoded(folder)
-    plan, statuses = resolve(found.objects)
-    assert found.ignored == ()
+    objects, notes = read(folder)
+    found = resolved(objects)
+    plan, statuses = found.plan, found.statuses
+    assert notes == []
     assert plan.listeners
     told = [x for status in statuses.routes for parent in status.parents for x in parent.conditions]
     told += [x for status in statuses.policies for target in status.ancestors for x in target.conditions]
@@ -33,15 +37,15 @@ def test_example_is_served_whole(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_every_pool_has_endpoints_of_every_family_of_its_listeners(folder: Path) -> None:
-    objects = decoded(folder).objects
-    plan, _ = resolve(objects)
+    objects, _ = read(folder)
+    plan = resolved(objects).plan
     slices = [x for x in objects if isinstance(x, EndpointSlice)]
     services = [x for x in objects if isinstance(x, Service)]
     forbidden = dict.fromkeys(plan.gateway_addresses, "is a gateway address")
-    known = endpoints(slices, services, forbidden=forbidden)
+    known, refused = judged(slices, services, forbidden=forbidden)
     for listener in plan.listeners:
         families = {x.version for x in listener.addresses}
         for ref in listener.backends:
             assert ref.pool is not None
             assert {x.address.version for x in known[ref.pool]} == families
-    assert refused_endpoints(slices, services, forbidden=forbidden) == ()
+    assert refused == ()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from routes import InvalidObject, decode, decode_all
+from routes.decode import decode
+from routes.errors import InvalidObject
 
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -306,12 +307,7 @@ def test_wrong_manifest(text: str, path: tuple[str | int, ...], value: object, e
 @pytest.mark.parametrize("document", ["text", 7, ["a"]])
 def test_document_that_is_no_object(document: object) -> None:
     with pytest.raises(InvalidObject, match="expected an object"):
-        decode_all([document])
-
-
-def test_list_without_a_list() -> None:
-    with pytest.raises(InvalidObject, match="items: expected an array, got str"):
-        decode_all([{"apiVersion": "v1", "kind": "List", "items": "x"}])
+        decode(document)
 
 
 def _changed(document: Any, path: tuple[str | int, ...], value: object) -> Any:

@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routes import resolve
 from routes.objects import (
     BackendReference,
     Gateway,
@@ -29,6 +28,7 @@ from routes.objects import (
     TCPRoute,
     UDPRoute,
 )
+from routes.resolved import resolved
 
 PENSTOCK = GatewayClass(metadata=Metadata(name="penstock"), spec=GatewayClassSpec("penstock.dev/gateway"))
 SERVICE = Service(
@@ -77,13 +77,14 @@ def _metadata(draw: st.DrawFn, name: str) -> Metadata:
 def test_order_plays_no_part(objects: list[Object], random: object) -> None:
     shuffled = list(objects)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert resolve(shuffled) == resolve(objects)
+    assert resolved(shuffled).plan == resolved(objects).plan
+    assert resolved(shuffled).statuses == resolved(objects).statuses
 
 
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_no_two_listeners_share_a_place(objects: list[Object]) -> None:
-    plan, _ = resolve(objects)
+    plan = resolved(objects).plan
     places = Counter((a, x.port, x.protocol) for x in plan.listeners for a in x.addresses)
     assert max(places.values(), default=1) == 1
     assert set(plan.gateway_addresses) == {a for a, _, _ in places}
@@ -92,7 +93,8 @@ def test_no_two_listeners_share_a_place(objects: list[Object]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_a_listener_is_planned_exactly_when_its_status_waits_for_the_kernel(objects: list[Object]) -> None:
-    plan, statuses = resolve(objects)
+    found = resolved(objects)
+    plan, statuses = found.plan, found.statuses
     waiting = {
         (str(gateway.key), listener.name)
         for gateway in statuses.gateways
@@ -105,7 +107,8 @@ def test_a_listener_is_planned_exactly_when_its_status_waits_for_the_kernel(obje
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_a_listener_serves_a_route_of_its_protocol_exactly_when_some_are_attached(objects: list[Object]) -> None:
-    plan, statuses = resolve(objects)
+    found = resolved(objects)
+    plan, statuses = found.plan, found.statuses
     routes = {f"{x.KIND} {x.key}": x for x in objects if isinstance(x, TCPRoute | UDPRoute)}
     attached = {
         (str(gateway.key), listener.name): listener.attached_routes
@@ -121,7 +124,8 @@ def test_a_listener_serves_a_route_of_its_protocol_exactly_when_some_are_attache
 
 
 def test_no_objects_no_plan() -> None:
-    plan, statuses = resolve([])
+    found = resolved([])
+    plan, statuses = found.plan, found.statuses
     assert (plan.listeners, plan.gateway_addresses) == ((), ())
     assert (statuses.classes, statuses.gateways, statuses.routes) == ((), (), ())
 
@@ -132,5 +136,5 @@ def test_addresses_are_sorted_by_family_then_number() -> None:
         listeners=(Listener(name="a", protocol="TCP", port=80),),
         addresses=tuple(GatewayAddress(x) for x in ("fd00::1", "10.0.0.10", "10.0.0.9")),
     )
-    plan, _ = resolve([PENSTOCK, Gateway(metadata=Metadata(name="gw", namespace="default"), spec=spec)])
+    plan = resolved([PENSTOCK, Gateway(metadata=Metadata(name="gw", namespace="default"), spec=spec)]).plan
     assert plan.gateway_addresses == tuple(map(ip_address, ("10.0.0.9", "10.0.0.10", "fd00::1")))

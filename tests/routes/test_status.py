@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from routes import decode_all, programmed, rendered, resolve
-from routes.status import Condition, GatewayStatus, Statuses
+from routes.render import rendered
+from routes.resolved import resolved
+from routes.status import Condition, GatewayStatus, Statuses, programmed
+
+from .decoded import decoded
 
 MANIFESTS = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -36,7 +39,7 @@ spec:
 
 @pytest.fixture
 def statuses() -> Statuses:
-    return resolve(decode_all(yaml.safe_load_all(MANIFESTS)).objects)[1]
+    return resolved(decoded(yaml.safe_load_all(MANIFESTS))[0]).statuses
 
 
 @pytest.mark.parametrize(
