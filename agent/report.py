@@ -132,8 +132,9 @@ class AppliedReport:
 class Report:
     """All of it.
 
-    `unserved` are listeners, addresses, ports and endpoints that this node cannot or must not serve, with reasons;
-    `uplinks` the interfaces that carry our hooks; `notes` what this node takes away from the gateway.
+    `written_at` is when it was made, for whoever reads the file or /status. `unserved` are listeners, addresses, ports
+    and endpoints that this node cannot or must not serve, with reasons; `uplinks` the interfaces that carry our hooks;
+    `notes` what this node takes away from the gateway.
     """
 
     node: str

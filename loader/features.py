@@ -21,7 +21,7 @@ from loader.maps import MapType
 from loader.program import TEST_SKB_CHECKSUM_COMPLETE, Program
 
 _SCHED_CLS = 3  # enum bpf_prog_type
-_HELPER_REDIRECT_NEIGH, _HELPER_REDIRECT_PEER, _HELPER_TIMER_INIT, _HELPER_LOOP = 152, 155, 169, 181
+_HELPER_REDIRECT_NEIGH, _HELPER_TIMER_INIT, _HELPER_LOOP = 152, 169, 181
 _NO_INTERFACE = 0x7FFFFFFF
 _INSTRUCTION = struct.Struct("=BBhi")
 _RETURN_0 = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
@@ -36,9 +36,8 @@ class Features:
     bpf_timer: bool  # 5.15
     bpf_loop: bool  # 5.17
     redirect_neigh: bool  # 5.10
-    redirect_peer: bool  # 5.10
     batch: bool  # 5.6: many map entries in one call
-    test_run_checksum: bool  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+    test_run_checksum: bool  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE; asked by tests/bpf alone
 
 
 @functools.cache
@@ -51,7 +50,6 @@ def probe() -> Features:
             bpf_timer=_has_helper(_HELPER_TIMER_INIT),
             bpf_loop=_has_helper(_HELPER_LOOP),
             redirect_neigh=_has_helper(_HELPER_REDIRECT_NEIGH),
-            redirect_peer=_has_helper(_HELPER_REDIRECT_PEER),
             batch=_has_batch(),
             test_run_checksum=_has_test_run_checksum(fd),
         )

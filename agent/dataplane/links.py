@@ -16,7 +16,6 @@ from pyroute2 import IPRoute
 from routes.plan import Address
 
 _ARPHRD_ETHER = 1
-_IFF_UP = 1
 # linux/rtnetlink.h: RTEXT_FILTER_SKIP_STATS, kernel 4.4.
 _SKIP_STATISTICS = 1 << 3
 
@@ -34,7 +33,6 @@ class Link:
     kind: str
     mac: bytes
     mtu: int
-    up: bool
     ethernet: bool
     master: int
     peer_elsewhere: bool
@@ -70,7 +68,6 @@ def _link(message: Any) -> Link:
         kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
         mac=bytes.fromhex((get("IFLA_ADDRESS") or "").replace(":", ""))[:6].ljust(6, b"\0"),
         mtu=get("IFLA_MTU") or 0,
-        up=bool(message["flags"] & _IFF_UP),
         ethernet=message["ifi_type"] == _ARPHRD_ETHER,
         master=get("IFLA_MASTER") or 0,
         peer_elsewhere=get("IFLA_LINK_NETNSID") is not None,

@@ -113,18 +113,16 @@ def recall(run_dir: Path) -> Memory:
     return Memory(listeners, backends, memberships)
 
 
-def remember(memory: Memory, run_dir: Path) -> int:
-    """Replace what is remembered; the edition that this is. Raises OSError."""
-    return write(memory.listeners, memory.backends.items(), memory.memberships, run_dir)
-
-
 def write(
     listeners: Mapping[int, ListenerName],
     backends: Iterable[tuple[Life, BackendName]],
     memberships: Iterable[Membership],
     run_dir: Path,
 ) -> int:
-    """`remember` for lives that come one by one; a life may come twice, then the later name counts."""
+    """Replace what is remembered; the edition that this is. A life may come twice, then the later name counts.
+
+    Raises OSError.
+    """
     edition = time.time_ns()
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     head = {

@@ -54,7 +54,7 @@ def packet(
 def place(role: Role = Role.UPLINK, direction: Direction = Direction.INGRESS, name: str = "eth0") -> Place:
     """Of the program that such an interface has there."""
     (program,) = (x for x, found in HOOKS[role] if found is direction)
-    return Place(Link(2, name, "", MAC, 1500, True, True, 0, False), role, direction, program)
+    return Place(Link(2, name, "", MAC, 1500, True, 0, False), role, direction, program)
 
 
 def met(*flags: str, is_reply: bool = False, **changes: Any) -> MetFlow:

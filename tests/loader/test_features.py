@@ -14,7 +14,6 @@ def test_what_every_supported_kernel_has_is_found() -> None:
     assert found.bpf_timer
     assert found.bpf_loop
     assert found.redirect_neigh
-    assert found.redirect_peer
     assert found.batch
 
 

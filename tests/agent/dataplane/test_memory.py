@@ -9,7 +9,7 @@ import pytest
 
 from agent import run_dir
 from agent.compile.image import BackendName, ListenerName, Names
-from agent.dataplane.memory import Memory, append, life, recall, remember
+from agent.dataplane.memory import Memory, append, life, recall, write
 from routes.plan import Protocol
 
 from .images import BACKEND6, backend
@@ -21,6 +21,10 @@ MEMORY = Memory(
     {life(2, backend()): NAME, life(3, backend(3, address=BACKEND6)): NAME},
     frozenset({("eth0", b"\x33\x33\xff\x00\x00\x01")}),
 )
+
+
+def remember(memory: Memory, folder: Path) -> int:
+    return write(memory.listeners, memory.backends.items(), memory.memberships, folder)
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from loader.hook import Direction
 from tests.agent.outcomes import met
 
 NAMES = {1: "lo", 2: "eth0", 3: "eth1", 4: "penstock0", 5: "pod-a", 6: "br0"}
-LINKS = {i: Link(i, name, "", bytes(6), 1500, True, True, 0, False) for i, name in NAMES.items()}
+LINKS = {i: Link(i, name, "", bytes(6), 1500, True, 0, False) for i, name in NAMES.items()}
 HOOKED = {3: Role.UPLINK, 2: Role.UPLINK, 4: Role.LOCAL, 5: Role.POD}
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 REPLY, FAR, LENT = met(is_reply=True), met("REMOTE", "SNAT", is_reply=True), met("SNAT", is_reply=True)

@@ -17,7 +17,7 @@ def route(network: str, interface: int) -> Route:
 
 
 def veth(index: int, *, kind: str = "veth", master: int = 0, peer_elsewhere: bool = True) -> Link:
-    return Link(index, f"if{index}", kind, bytes(6), 1500, True, True, master, peer_elsewhere)
+    return Link(index, f"if{index}", kind, bytes(6), 1500, True, master, peer_elsewhere)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from agent.dataplane.uplinks import choose
 
 
 def link(index: int, name: str, *, ethernet: bool = True) -> Link:
-    return Link(index, name, "", bytes(6), 1500, True, ethernet, 0, False)
+    return Link(index, name, "", bytes(6), 1500, ethernet, 0, False)
 
 
 LINKS = {
