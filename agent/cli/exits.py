@@ -17,9 +17,9 @@ class Exit(enum.IntEnum):
     OK = 0
     FINDINGS = 1  # check: the manifests have errors; status: the node is not ready
     USAGE = 2
-    UNFIT = 3  # the node lacks something: root, bpffs, a kernel feature, an interface
-    NOT_INSTALLED = 4  # nothing of ours is on this node
-    BUSY = 5  # another agent, or somebody else's program, is in the way
+    UNFIT = 3  # the node lacks something: root, bpffs, a kernel feature, an interface, the agent's network namespace
+    NOT_INSTALLED = 4  # nothing of ours is on this node, or not where we were told to look
+    BUSY = 5  # in the way: another agent or trace, somebody else's program, tables of another version or too small
     FAILED = 6  # the kernel or the file system refused
 
 
@@ -47,7 +47,7 @@ class NotThere(CliError):
 
 
 class Busy(CliError):
-    """Somebody is in the way."""
+    """Somebody, or what somebody left in the kernel, is in the way."""
 
     exit_code = int(Exit.BUSY)
 

@@ -38,6 +38,6 @@ def main() -> None:
     """An eBPF L4 gateway for Kubernetes: TCPRoute and UDPRoute, split by weight in the kernel.
 
     Exit codes: 0 done, 1 errors in the manifests (check) or the node is not ready (status), 2 wrong command line, 3 the
-    node lacks something, 4 nothing is installed on this node, 5 another agent or program is in the way, 6 the kernel or
-    the file system refused.
+    node lacks something, 4 nothing is installed on this node, 5 another agent or program is in the way, or tables that
+    cannot be taken over or read, 6 the kernel or the file system refused.
     """
