@@ -1,10 +1,10 @@
-"""Prometheus metrics: the kernel's counters at the moment of the scrape, and the agent's own state.
+"""Prometheus metrics: the kernel's counters at the moment of the scrape, how full its tables are, the agent's state.
 
 Decides: names and labels. Counters stand per endpoint, because a sum over endpoints falls when one goes, which
 Prometheus would take for a restart and count twice; `sum by (backend)` adds them up. A backendRef is labelled by its
 position too, since one Service may stand twice. Rules: nothing is counted here; names are those of `penstock status`; a
 table is an alarm from 70 % on.
-Must never: scan a flow table.
+Must never: scan a flow table more often than once a minute, however often it is asked (dataplane/usage.py).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def agent_metrics(report: Report, now: float) -> Iterator[Metric]:
     applied = report.applied
     verified = applied.verified_at if applied.verified_at is not None else report.started_at
     for name, text, value in (
-        ("penstock_ready", "1 when the kernel holds the state that the manifests ask for", report.ready),
+        ("penstock_ready", "1 when the kernel holds what the manifests ask for, and there is an uplink", report.ready),
         ("penstock_state_age_seconds", "since the kernel was last read back as wanted", max(0.0, now - verified)),
         ("penstock_apply_duration_seconds", "how long the last change of the kernel's tables took", applied.seconds),
         ("penstock_apply_failed", "1 when the last attempt to bring the kernel to the state failed", applied.error),

@@ -25,7 +25,7 @@ from agent.installed import OBJECTS
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AUTO = "auto"
-"""The uplink name that stands for: every interface that carries a default route."""
+"""The uplink name that stands for: every interface that carries a default route, or hooks of ours already."""
 
 # Fifteen octets and no slash or white space: dev_valid_name() of the kernel.
 _INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}\Z")

@@ -36,10 +36,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
-    """One flow. `gateway` is where the client sent to; `seen_as` is whom the backend sees (the client, or by SNAT the
-    gateway). `generation` tells a flow from those before and after it with the same tuple; promotion to another table
-    keeps it. `state` is a name of `enum flow_state`. `idle` is seconds since the last packet of either direction.
-    `whole` is false for half a pair, which the programs count as absent; its reply counts are then zero.
+    """One flow. `gateway` is where the client sent to; `seen_as` is whom the backend sees (the client, or by SNAT an
+    address of the node's or the gateway's). `generation` tells a flow from those before and after it with the same
+    tuple; promotion to another table keeps it. `state` is a name of `enum flow_state`. `idle` is seconds since the last
+    packet of either direction. `whole` is false for half a pair, which the programs count as absent; its reply counts
+    are then zero.
     """
 
     table: str

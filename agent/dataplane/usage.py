@@ -3,9 +3,9 @@
 Decides: how entries are counted without getting in the way of the packets.
   TCP flows        the programs keep the number themselves (flow_usage): nothing is scanned
   what we write    hashes are counted by reading them, arrays by the ids in use
-  half-open, UDP,  have to be scanned, which copies the whole table (26 MB at the default size), so the number is taken
-  sources          at most once in `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is
-                   enough for an alarm at 70 %
+  half-open, UDP,  have to be scanned, which copies the whole table, so the number is taken at most once in
+  sources          `SCAN_EVERY` seconds and kept in between; its age is bounded by that, which is enough for an alarm at
+                   70 %
   SNAT ports       of the random ports that were tried of late, those that were taken (bpf/snat.h): of an endless series
                    of new flows to one backend as many as its ports in use
 Rules: flows are counted in pairs, as room is. Memory is what the kernel says that it charged (fdinfo memlock).
@@ -54,7 +54,11 @@ class UsageMeter:
         self._counted_at = float("-inf")
 
     def read(self) -> tuple[TableUse, ...]:
-        """One record per table that can fill up, flow tables first; then the memory of all the others, as `other`."""
+        """One record for each table whose fill is told, flow tables first; then the memory of all others, as `other`.
+
+        Some of those have a bound as well: ageing's queues, UDP datagrams in fragments, addresses that uplinks lend,
+        networks of routes and of `--symmetric`.
+        """
         uses = [*self._flow_tables(), self._snat_ports(), *self._written_tables()]
         named = {x.name for x in uses}
         others = [x for x in self._tables if x.name not in named]
