@@ -119,8 +119,9 @@ class Settings:
     `snat_addresses` (of the node's own; none: the uplink's oldest) and a port of `snat_ports` (first, last), or the
     client itself if they are in a network of `symmetric`, whose replies to anybody pass this node. `absent_grace`:
     how long an endpoint may be in no EndpointSlice before its TCP flows are reset. `reply_rate_limit`: RST and ICMP
-    of our own, per CPU and second; 0 sends none. `pin_dir` must be in a BPF file system that outlives the agent;
-    with `run_dir`, which may outlive the node's boot and need not, go the last good states of bad files.
+    of our own, per CPU and second: so many refusals and echo replies, as many "too big"; 0 sends none. `pin_dir`
+    must be in a BPF file system that outlives the agent; with `run_dir`, which may outlive the node's boot and need
+    not, go the last good states of bad files.
     `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
     """
 
