@@ -363,7 +363,7 @@ struct flow {
 	struct nexthop nexthop;
 	__u32 counted_at;   /* request half: the listener that counts it as open, or 0; half-open: enum promotion */
 	__u32 source_place; /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
-	__u32 isn;   /* half-open: initial sequence number of this direction's sender; later: that of its FIN */
+	__u32 isn;   /* initial sequence number of this direction's sender; later: that of its FIN */
 	__u16 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
 	__u16 zone;  /* kept for address zones: the rewritten packet's */
 };

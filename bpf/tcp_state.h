@@ -15,7 +15,12 @@
  *   one FIN: CLOSING, still long-lived (half-close is legal, RFC 9293 section 3.6), but for less than an open one that
  *   says nothing; both: CLOSED, rests. A backend whose FIN does not acknowledge the client's closes by itself.
  *   RST: if its number may be right (a blind one, RFC 5961, must not cost the flow), RESET: a short rest and not
- *   removal; when the sender of the RST goes on with anything else, the flow is what it was.
+ *   removal; when the sender of the RST goes on with anything else, the flow is what it was. It is not believed of who
+ *   has not sent as much as would lie before it: the receiver would not, and a client could so have its connection
+ *   forgotten, and no longer counted (policy.h), that its backend has open. (nf_conntrack asks for exactly what the
+ *   receiver has acknowledged, or for the place behind the sender's last segment: that would cost each packet a write.
+ *   Nor would it be sure: an RST may be lost behind us, or its checksum be wrong.) A FIN may overtake data that was
+ *   lost; then its number is not kept.
  *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
  *   answers it with a challenge ACK (RFC 5961 section 4); we pass both.
  * Must never: look at payload, or drop a segment of a known flow.
@@ -141,6 +146,15 @@ static __always_inline __u8 state_by_fins(const struct flow *f, const struct flo
 	return fins ? FLOW_CLOSING : FLOW_ESTABLISHED;
 }
 
+/*
+ * Has the sender of this direction come so far? What it has sent has passed here; of more than 2 GiB, yes. Of its octets
+ * the headers are no data, so it may not have quite.
+ */
+static __always_inline int may_have_sent(const struct flow *f, __u32 seq)
+{
+	return (__s32)(seq - f->isn) <= (__s64)f->bytes;
+}
+
 /* For established flows, when a flag is set or the state is not plainly ESTABLISHED. */
 static __always_inline enum tcp_step established_step(struct flow *f, struct flow *twin, __u8 tcp_flags, __u32 seq,
 						      __u32 ack)
@@ -148,7 +162,7 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 	if (is_first_syn(tcp_flags) && !(f->flags & FLOW_REPLY))
 		return f->state == FLOW_CLOSED || f->state == FLOW_RESET ? STEP_REOPEN : STEP_PASS;
 	if (tcp_flags & TCP_RST) {
-		if (seq - twin->expects > RST_WITHIN)
+		if (seq - twin->expects > RST_WITHIN || !may_have_sent(f, seq))
 			return STEP_PASS;
 		f->flags |= FLOW_RST;
 		set_state(f, twin, FLOW_RESET);
@@ -157,7 +171,7 @@ static __always_inline enum tcp_step established_step(struct flow *f, struct flo
 	if (tcp_flags & TCP_FIN) {
 		if (seq - twin->expects + RST_WITHIN > 2 * RST_WITHIN) /* its receiver will not believe it either */
 			return STEP_PASS;
-		if (!(f->flags & FLOW_FIN))
+		if (!(f->flags & FLOW_FIN) && may_have_sent(f, seq))
 			f->isn = seq;
 		/* In this half alone: the other's flags are the other direction's to write, on another CPU maybe. */
 		if ((f->flags & (FLOW_REPLY | FLOW_FIN)) == FLOW_REPLY &&

@@ -17,6 +17,7 @@ from .exchange import answered, dropped
 from .objects import (
     BACKEND_GONE,
     CLOSED,
+    CLOSING,
     DENIED,
     FORWARDED,
     LIMITED,
@@ -440,6 +441,23 @@ def test_a_reset_connection_counts_as_long_as_it_may_be_revived(open_rig: OpenRi
         flow.connect()
         reset_by_backend(flow)
         assert (flow.state(), open_at(rig, net)) == (RESET, 1)
+
+
+def test_a_reset_that_no_backend_believes_does_not_end_the_count(open_rig: OpenRig, net: Net) -> None:
+    """It is farther ahead than the client has come, as a FIN before it: the backend has the connection open."""
+    rig = open_rig(limit_tcp_established=60)
+    doubted, believed = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    with policy(rig, net, IN_USE, per_listener=9, per_source=9, source4=32, source6=64):
+        for flow in (doubted, believed):
+            flow.connect()
+        doubted.says("FA", seq=101 + (5 << 20), ack=501)
+        doubted.says("R", seq=102 + (5 << 20))
+        believed.says("R", seq=101)
+        rig.age(net, TCP, 40)
+        start_ageing(rig)
+        wait_until(lambda: not believed.halves())
+        assert (doubted.state(), open_at(rig, net), counted_sources(rig)) == (CLOSING, 1, [1])
+    rig.reset()
 
 
 def test_half_open_flows_that_are_pushed_out_leave_no_count(open_rig: OpenRig, net: Net) -> None:

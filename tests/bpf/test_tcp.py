@@ -31,6 +31,8 @@ HANDSHAKE: tuple[Row, ...] = (
 
 # One further than an RST may be from what its receiver acknowledged last (bpf/tcp_state.h).
 TOO_FAR = (1 << 23) + 1
+# Within that, and farther than one can be who has sent nothing but a handshake and a word.
+FAR_AHEAD = 5 << 20
 
 STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
     # RFC 5961 section 3: whoever guesses a tuple does not know the numbers. The ends ignore it, and so do we.
@@ -45,6 +47,59 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
             (backend("RA", seq=501 + TOO_FAR, ack=105), REPLIED, ESTABLISHED),
             (client("PA", seq=105, ack=501, data=b"pong"), FORWARDED, ESTABLISHED),
             (client("R", seq=109), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "an RST ahead of all that its sender has sent ends nothing, not even behind such a FIN": (
+        (
+            *HANDSHAKE,
+            (client("PA", seq=101, ack=501, data=b"ping"), FORWARDED, ESTABLISHED),
+            (client("R", seq=105 + FAR_AHEAD), FORWARDED, ESTABLISHED),
+            (client("R", seq=105 + 300), FORWARDED, ESTABLISHED),
+            (backend("RA", seq=501 + FAR_AHEAD, ack=105), REPLIED, ESTABLISHED),
+            (client("FA", seq=105 + FAR_AHEAD, ack=501), FORWARDED, CLOSING),
+            (client("R", seq=106 + FAR_AHEAD), FORWARDED, CLOSING),
+            (client("R", seq=106), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "an RST behind data that is not acknowledged yet": (
+        (
+            *HANDSHAKE,
+            *((client("PA", seq=101 + 1400 * x, ack=501, data=b"x" * 1400), FORWARDED, ESTABLISHED) for x in range(50)),
+            (client("R", seq=101 + 1400 * 50), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "... where sequence numbers wrap": (
+        (
+            (client("S", seq=0xFFFFFF00), FORWARDED, SYN),
+            (backend("SA", seq=0xFFFFFF00, ack=0xFFFFFF01), REPLIED, SYN_ACK),
+            (client("A", seq=0xFFFFFF01, ack=0xFFFFFF01), FORWARDED, ESTABLISHED),
+            (client("PA", seq=0xFFFFFF01, ack=0xFFFFFF01, data=b"x" * 1400), FORWARDED, ESTABLISHED),
+            (backend("PA", seq=0xFFFFFF01, ack=0xFFFFFF01, data=b"x" * 1400), REPLIED, ESTABLISHED),
+            (client("R", seq=0x479 + 400), FORWARDED, ESTABLISHED),
+            (backend("FA", seq=0x479, ack=0x479), REPLIED, CLOSING),
+            (client("R", seq=0x479), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "... of a connection met in mid-stream": (
+        (
+            (client("PA", seq=5000, ack=6000, data=b"who knows me?"), FORWARDED, ADOPTED),
+            (backend("A", seq=6000, ack=5013), REPLIED, ADOPTED_BOTH),
+            (client("PA", seq=5013, ack=6000, data=b"thanks"), FORWARDED, ESTABLISHED),
+            (client("R", seq=5019 + 400), FORWARDED, ESTABLISHED),
+            (client("R", seq=5019), FORWARDED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a FIN that overtakes data": (
+        (
+            *HANDSHAKE,
+            (client("FA", seq=101 + 1400, ack=501), FORWARDED, CLOSING),
+            (client("PA", seq=101, ack=501, data=b"x" * 1400), FORWARDED, CLOSING),
+            (backend("FA", seq=501, ack=102 + 1400), REPLIED, CLOSED),
         ),
         After(connections=1, established=1),
     ),
@@ -186,7 +241,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
     "a blind RST from the client's side costs nothing": (
         (
             *HANDSHAKE,
-            (client("R", seq=0xDEAD), FORWARDED, RESET),
+            (client("R", seq=132), FORWARDED, RESET),
             (backend("A", seq=501, ack=101), REPLIED, RESET),
             (client("PA", seq=101, ack=501, data=b"alive"), FORWARDED, ESTABLISHED),
         ),
@@ -196,7 +251,7 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         (
             *HANDSHAKE,
             (client("FA", seq=101, ack=501), FORWARDED, CLOSING),
-            (backend("R", seq=0xDEAD), REPLIED, RESET),
+            (backend("R", seq=532), REPLIED, RESET),
             (client("A", seq=102, ack=501), FORWARDED, RESET),
             (backend("PA", seq=501, ack=102, data=b"alive"), REPLIED, CLOSING),
             (backend("FA", seq=506, ack=102), REPLIED, CLOSED),
