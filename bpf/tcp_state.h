@@ -23,6 +23,10 @@
  *   lost; then its number is not kept.
  *   SYN from the client on a CLOSED or RESET flow: a new connection on an old tuple. On a live one: the backend
  *   answers it with a challenge ACK (RFC 5961 section 4); we pass both.
+ *   What an end has acknowledged (`expects`) is what its direction's last ACK says, be that forged: who knows the tuple
+ *   can so have the other end's next FIN or RST overlooked, until the end itself speaks again. No bound would help: an
+ *   ACK may rightly move it by as much as a window, 1 GiB, so one forgery in two would pass, or in four, and stay, if
+ *   only forward counted. Connections begin at other numbers under the same entry, too (a SYN on a live flow).
  * Must never: look at payload, or drop a segment of a known flow.
  */
 #ifndef PENSTOCK_TCP_STATE_H

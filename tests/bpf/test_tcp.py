@@ -50,6 +50,40 @@ STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
         ),
         After(connections=1, established=1),
     ),
+    "a forged ACK lasts until the next true one": (
+        (
+            *HANDSHAKE,
+            (client("A", seq=1, ack=501 + (1 << 29)), FORWARDED, ESTABLISHED),
+            (backend("RA", seq=501, ack=101), REPLIED, ESTABLISHED),
+            (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
+            (client("A", seq=1, ack=501 + (3 << 30)), FORWARDED, ESTABLISHED),
+            (backend("FA", seq=501, ack=101), REPLIED, ESTABLISHED),
+            (client("A", seq=101, ack=502), FORWARDED, ESTABLISHED),
+            (backend("RA", seq=502, ack=101), REPLIED, RESET),
+        ),
+        After(connections=1, established=1),
+    ),
+    "an ACK may move by a whole window, and back when it was overtaken": (
+        (
+            *HANDSHAKE,
+            (client("A", seq=101, ack=501 + (1 << 30)), FORWARDED, ESTABLISHED),
+            (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
+            (client("A", seq=101, ack=501 + (1 << 30)), FORWARDED, ESTABLISHED),
+            (backend("FA", seq=501 + (1 << 30), ack=101), REPLIED, CLOSING),
+        ),
+        After(connections=1, established=1),
+    ),
+    "a connection that begins at other numbers while the last one seems open": (
+        (
+            *HANDSHAKE,
+            (client("S", seq=0x7000_0000), FORWARDED, ESTABLISHED),
+            (backend("SA", seq=0x9000_0000, ack=0x7000_0001), REPLIED, ESTABLISHED),
+            (client("A", seq=0x7000_0001, ack=0x9000_0001), FORWARDED, ESTABLISHED),
+            (client("FA", seq=0x7000_0001, ack=0x9000_0001), FORWARDED, CLOSING),
+            (backend("FA", seq=0x9000_0001, ack=0x7000_0002), REPLIED, CLOSED),
+        ),
+        After(connections=1, established=1),
+    ),
     "an RST ahead of all that its sender has sent ends nothing, not even behind such a FIN": (
         (
             *HANDSHAKE,
