@@ -33,7 +33,7 @@ _ANSWERS = (
     "NEIGHBOUR",
     "PING",
 )
-_CARRIED = ("VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RELATED")
+_CARRIED = ("VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMIT", "VERDICT_RELATED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,9 @@ def _why(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> s
             return why_not_ours(packet, outcome)
         case "VERDICT_REJECTED_RST" | "VERDICT_REJECTED_ICMP" | "DROP_REJECT_SHARE":
             return _why_turned_away(outcome, listener)
-        case "VERDICT_REFUSED_DENIED" | "DROP_DENIED" | "VERDICT_REFUSED_LIMIT" | "DROP_LIMITED":
+        case (
+            "VERDICT_REFUSED_DENIED" | "DROP_DENIED" | "VERDICT_REFUSED_LIMIT" | "VERDICT_RESET_LIMIT" | "DROP_LIMITED"
+        ):
             return _why_by_policy(packet, outcome, listener)
         case "DROP_MALFORMED":
             return packet.fault

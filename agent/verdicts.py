@@ -27,6 +27,7 @@ MEANING: Final[Mapping[str, str]] = MappingProxyType(
         "VERDICT_PING": "An echo request to a gateway's address: the gateway answers it itself.",
         "VERDICT_RELATED": "An ICMP error about a flow: it is rewritten, and on its way to the end that it concerns.",
         "VERDICT_HELD": "A UDP fragment that comes before the first of its datagram: it is kept until that has come.",
+        "VERDICT_RESET_LIMIT": "It ends a handshake over a policy's limit, and goes to its backend as a TCP reset.",
         "DROP_MALFORMED": "It is dropped: a header is truncated, or contradicts itself.",
         "DROP_FRAGMENT": "It is dropped: a fragment, and not of UDP; or one that overlaps, has no flow, or no room.",
         "DROP_PROTOCOL": "It is dropped: a gateway serves TCP and UDP, and answers echo requests.",

@@ -67,22 +67,23 @@ enum verdict {
 	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
 	VERDICT_RELATED = 14,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
 	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until its datagram's first comes; seen again */
-	DROP_MALFORMED = 16,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 17,	  /* of anything but UDP, to a gateway; of UDP: overlaps, has no flow, or no room to wait */
-	DROP_PROTOCOL = 18,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 19,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 20,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 21,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 22,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 23, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_MIDSTREAM = 24,	  /* as REFUSED_MIDSTREAM, but nothing could be answered */
-	DROP_DENIED = 25,	  /* new flow whose source a policy denies, and that is not or cannot be answered */
-	DROP_LIMITED = 26,	  /* as REFUSED_LIMIT, but nothing could be answered */
-	DROP_NO_FLOW = 27,	  /* of no flow, and not worth an answer (late reply, stray RST), or none can be made */
-	DROP_MARTIAN = 28,	  /* would begin a flow, but its source is a gateway address */
-	DROP_MOVING = 29,	  /* would begin a flow or go on with a handshake while an upgrade moves the flows */
-	DROP_INTERNAL = 30,	  /* a kernel helper failed */
-	VERDICT_COUNT = 31,
+	VERDICT_RESET_LIMIT = 16, /* as REFUSED_LIMIT when a handshake ends, on its way to its backend as a TCP reset */
+	DROP_MALFORMED = 17,	  /* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 18,	  /* of anything but UDP, to a gateway; of UDP: overlaps, has no flow, or no room to wait */
+	DROP_PROTOCOL = 19,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 20,	  /* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 21,	  /* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 22,	  /* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 23,	  /* as REFUSED_FULL, but nothing could be answered */
+	DROP_FLOW_COLLISION = 24, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_MIDSTREAM = 25,	  /* as REFUSED_MIDSTREAM, but nothing could be answered */
+	DROP_DENIED = 26,	  /* new flow whose source a policy denies, and that is not or cannot be answered */
+	DROP_LIMITED = 27,	  /* as REFUSED_LIMIT, but nothing could be answered */
+	DROP_NO_FLOW = 28,	  /* of no flow, and not worth an answer (late reply, stray RST), or none can be made */
+	DROP_MARTIAN = 29,	  /* would begin a flow, but its source is a gateway address */
+	DROP_MOVING = 30,	  /* would begin a flow or go on with a handshake while an upgrade moves the flows */
+	DROP_INTERNAL = 31,	  /* a kernel helper failed */
+	VERDICT_COUNT = 32,
 };
 
 enum delivery {

@@ -68,8 +68,8 @@ struct packet {
 	__u32 idle_limit;  /* ... and what its listener's policy says: seconds, 0: nothing; */
 	__u8 affinity;	   /* leading bits of the source that choose, 0: the whole tuple does */
 	__u8 node_address; /* addressed to a gateway address that is the node's own */
+	__u8 turned;	   /* into a reset of its backend (reset.h) */
 	__u8 verdict;	   /* enum verdict; this and what follows: only when it has ended (trace.h) */
-	__u16 pad;
 	__u32 packets; /* as they are counted */
 	__u32 bytes;
 	/* Written by a tracer alone. */

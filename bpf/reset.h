@@ -32,6 +32,7 @@ VERIFIED_ONCE int turn_into_reset(struct __sk_buff *skb)
 	if (bpf_l4_csum_replace(skb, p->l4 + offsetof(struct tcphdr, check), before, after, 2))
 		return -1;
 	p->tcp_flags = (p->tcp_flags & ~TCP_FIN) | TCP_RST; /* as a trace shows it */
+	p->turned = 1;
 	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
 }
 

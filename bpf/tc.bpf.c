@@ -56,7 +56,7 @@ static __always_inline int is_drop(int verdict)
 static __always_inline int is_answer(int verdict)
 {
 	_Static_assert(VERDICT_NEIGHBOUR - VERDICT_REJECTED_RST == 8 && VERDICT_PING - VERDICT_NEIGHBOUR == 1 &&
-			       VERDICT_HELD < DROP_MALFORMED,
+			       VERDICT_RESET_LIMIT < DROP_MALFORMED,
 		       "the answers stand together, and the drops last (abi.h)");
 	return verdict >= VERDICT_REJECTED_RST && verdict <= VERDICT_PING;
 }
@@ -190,6 +190,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		return verdict;
 
 	read_clock(p);
+	p->turned = 0;
 	/* where requests come in, what goes on from here is to a gateway, or a remote backend's in a handshake */
 	if (takes_requests) {
 		gateway = gateway_of(family, &p->tuple);
@@ -248,7 +249,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	for (int attempt = 0; attempt < 2 && f; attempt++) {
 		verdict = carry(skb, p, f, family, hook, weight, action);
 		if (verdict != FLOW_IS_ABSENT)
-			return verdict;
+			return p->turned && verdict == VERDICT_FORWARDED ? VERDICT_RESET_LIMIT : verdict;
 		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
 	}
 	return DROP_NO_FLOW; /* another CPU removed it: whoever sent this will send it again */

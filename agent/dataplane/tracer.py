@@ -48,7 +48,9 @@ from loader.running import program_array
 _ARRAY: Final = "tracers"
 _LOOK: Final = 0.1
 """Seconds after which the arrays are looked at again."""
-_REWRITTEN: Final = frozenset({"VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RELATED"})  # is_rewritten() in tracer.c
+_REWRITTEN: Final = frozenset(  # is_rewritten() in tracer.c
+    {"VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMIT", "VERDICT_RELATED"}
+)
 
 
 @dataclass(frozen=True, slots=True)

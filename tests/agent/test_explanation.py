@@ -113,6 +113,10 @@ def test_way(came_to: Outcome, says: str | None) -> None:
             "the listener has as many connections as FlowPolicy default/inside allows",
         ),
         (
+            outcome("VERDICT_RESET_LIMIT", asked=limited(full=True)),
+            "the listener has as many connections as FlowPolicy default/inside allows",
+        ),
+        (
             outcome("DROP_LIMITED", asked=limited(full=False)),
             "source 198.51.100.0/24 has as many connections as FlowPolicy default/inside allows",
         ),

@@ -44,7 +44,7 @@ _ANSWERS = frozenset(
         o.PING,
     }
 )
-_CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RELATED})
+_CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RESET_LIMIT, o.RELATED})
 _ICMP_ERRORS = {V4: (3, 11, 12), V6: (1, 2, 3, 4)}
 _EXTENSIONS_MAX = 6
 _PULLED_MAX = 256  # transport headers further in are not looked for

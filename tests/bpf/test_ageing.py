@@ -43,9 +43,9 @@ class Client:
         self.far, self.near, self.pod = (net.client, port), (net.gateway, SERVED), (net.pod, BACKEND_PORT)
         self.key = rig.key(net, protocol, self.far, self.near)
 
-    def says(self, flags: str = "A", **numbers: int) -> None:
+    def says(self, flags: str = "A", *, verdict: int = FORWARDED, **numbers: int) -> None:
         frame = self.rig.frame(UPLINK_INGRESS, between(self.net, self.protocol, self.far, self.near, flags, **numbers))
-        assert self.rig.run(UPLINK_INGRESS, frame).verdict == FORWARDED
+        assert self.rig.run(UPLINK_INGRESS, frame).verdict == verdict
 
     def hears(self, flags: str = "A", **numbers: int) -> None:
         frame = self.rig.frame(UPLINK_EGRESS, between(self.net, self.protocol, self.pod, self.far, flags, **numbers))

@@ -23,11 +23,13 @@ from .objects import (
     LIMITED,
     MOVING,
     NO_FLOW,
+    PASS,
     REFUSED_DENIED,
     REFUSED_LIMIT,
     REJECTED_RST,
     REPLIED,
     RESET,
+    RESET_LIMIT,
     UPLINK_INGRESS,
     PolicyFlag,
     SourceRule,
@@ -323,7 +325,7 @@ def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig
         for _ in range(2):
             outcome = rig.run(UPLINK_INGRESS, frame)
             came = Ether(outcome.packet).payload
-            assert outcome.verdict == FORWARDED
+            assert (outcome.verdict, outcome.action) == (RESET_LIMIT, PASS)
             assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.pod, "RA", 101)
             told = came[TCPHeader].chksum
             del came[TCPHeader].chksum
@@ -351,9 +353,10 @@ def test_a_connection_that_nobody_could_age_does_not_get_past_the_limit(open_rig
     assert first.halves() == 2
     assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 0
     with policy(rig, net, IN_USE, per_listener=1, per_source=1, source4=32, source6=64):
-        second.connect()
-        sent = between(net, TCP, second.far, second.near, "A", seq=101, ack=501)
-        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == REFUSED_LIMIT
+        second.says("S", seq=100)
+        second.hears("SA", seq=500, ack=101)
+        for verdict in (RESET_LIMIT, REFUSED_LIMIT):
+            second.says("A", verdict=verdict, seq=101, ack=501)
         assert (open_at(rig, net), counted_sources(rig)) == (0, [])
 
 
@@ -575,7 +578,7 @@ def test_handshakes_that_end_at_once_get_past_neither_limit(
             flow.says("S", seq=100)
             flow.hears("SA", seq=500, ack=101)
         flows[0].says("A", seq=101, ack=501)
-        flows[1].says("A", seq=101, ack=501)  # a reset of the backend
+        flows[1].says("A", verdict=RESET_LIMIT, seq=101, ack=501)
         assert (counted_sources(rig), open_at(rig, net), limited(rig, net)) == ([1], 1, 1)
         assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 1
 
