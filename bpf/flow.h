@@ -9,6 +9,12 @@
  *   - Both halves carry one random generation. Removing writes generation 0 into a half before deleting it: elements
  *     are reused at once, so a reader copies what it needs and then checks key_check and generation again.
  *   - The twin's key is the reverse of what the entry rewrites to. It is derived, never stored.
+ *   - What is written into an entry that was checked before is not checked again (state, seen, expects, counts;
+ *     release() of a twin): it hits another flow if the entry was taken out and given to that in between, some ten
+ *     instructions, while another CPU needs a packet for each. So it takes a CPU that is stopped there (a hypervisor,
+ *     an interrupt). Then a flow that has just been promoted may be in another one's state, so forgotten early, or not
+ *     be counted by its policy's limits; no count can go wrong for longer than it lives, for whoever takes it off has
+ *     to find it (release()).
  * Must never: leave a reply entry without its request entry on purpose; change `to_*` of a live entry.
  */
 #ifndef PENSTOCK_FLOW_H
@@ -19,6 +25,9 @@
 #include "parse.h"
 #include "settings.h"
 #include "source.h"
+
+/* A half this young may have been put in by another CPU that is about to put in the other one, or to take it out. */
+#define YOUNG_SECONDS 2
 
 /* Which of the three tables of a family. */
 enum table {
@@ -332,6 +341,7 @@ static __always_inline void release(struct flow *request)
 static __always_inline void half_remove(enum table table, int family, const union tuple *key, __u32 generation)
 {
 	struct flow *half = flow_lookup(table, family, key);
+	__u32 since, now = now_seconds();
 	int is_request;
 
 	if (!half || half->generation != generation)
@@ -339,12 +349,20 @@ static __always_inline void half_remove(enum table table, int family, const unio
 	is_request = !(half->flags & FLOW_REPLY);
 	/*
 	 * Only one of all who want it takes it out: the others' look at it may be so old that it is another flow by
-	 * now, and that one's count would be released. While it is young, nobody makes room by it (clear_if_dead), so
-	 * it stays what it is until it is out; generation 0 is one that was left behind.
+	 * now, and that one's count would be released. While it is young, nobody else does, so it stays what it is
+	 * until it is out. Generation 0 that is not young was left behind: on 6.1 a delete fails (-EBUSY) that has
+	 * interrupted a system call at the lock of its bucket.
 	 */
-	half->seen = now_seconds();
-	if (generation && __sync_val_compare_and_swap(&half->generation, generation, 0) != generation)
-		return;
+	since = half->seen;
+	if (!generation) {
+		if (seconds_since(since, now) < YOUNG_SECONDS ||
+		    __sync_val_compare_and_swap(&half->seen, since, now) != since)
+			return;
+	} else {
+		half->seen = now;
+		if (__sync_val_compare_and_swap(&half->generation, generation, 0) != generation)
+			return;
+	}
 	if (table == TABLE_TCP && is_request)
 		release(half);
 	if (!flow_delete(table, family, key) && table == TABLE_TCP && is_request)

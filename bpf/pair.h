@@ -46,9 +46,6 @@ static __always_inline struct flow *flow_in_the_making(void)
 	return &pair->request;
 }
 
-/* A half this young may have been put in by another CPU that is about to put in the other one. */
-#define YOUNG_SECONDS 2
-
 /* What an attempt to insert came to, besides 0 and negative errors. */
 #define PAIR_EXISTS 1 /* another CPU made the same flow, or is making it */
 

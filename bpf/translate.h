@@ -32,7 +32,7 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 	key = &scratch->twin;
 	twin_key(family, &p->tuple, f, key);
 	twin = flow_lookup(TABLE_TCP, family, key);
-	if (!twin || twin->generation != f->generation) {
+	if (!twin || twin->generation != f->generation || !f->generation) {
 		/* Another CPU may be about to put in the request's half (pair_insert() begins with the reply's). */
 		if (!twin && (f->flags & FLOW_REPLY) && seconds_since(f->seen, now_seconds()) < YOUNG_SECONDS)
 			return FLOW_IS_ABSENT;
@@ -64,7 +64,7 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 		return FLOW_IS_ABSENT;
 	twin_key(family, &p->tuple, f, &pair->twin);
 	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
-	if (twin && twin->generation == f->generation) {
+	if (twin && twin->generation == f->generation && f->generation) {
 		/* as of a SYN in half_open.h */
 		int astray = !(f->flags & FLOW_REPLY) && !f->nexthop.ifindex && !twin->packets;
 
@@ -81,7 +81,7 @@ VERIFIED_ONCE int keep_udp(int family, struct flow *f)
 	pair->reply.packets = 0;
 	pair->reply.bytes = 0;
 	pair->reply.nexthop.expires = 0;
-	if (twin || flow_insert(TABLE_UDP, family, &pair->reply_key, &pair->reply)) {
+	if (twin || !f->generation || flow_insert(TABLE_UDP, family, &pair->reply_key, &pair->reply)) {
 		half_remove(TABLE_UDP, family, &p->tuple, f->generation);
 		return FLOW_IS_ABSENT;
 	}

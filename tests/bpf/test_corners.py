@@ -24,6 +24,7 @@ from .objects import (
 )
 from .rig import BACKEND_PORT, SERVED, SPLIT, TCP, UDP, Rig
 from .story import CLIENT_PORT, After, backend, backend_is, between, client, ip, repool, tell
+from .test_ageing import Client
 from .test_tcp import HANDSHAKE
 from .world import V6, Net
 
@@ -125,3 +126,40 @@ def test_padding_is_no_data_that_came_with_a_syn(rig: Rig, net: Net) -> None:
         found = rig.entry(net, rig.key(net, TCP, source, (net.gateway, SERVED)))
         assert found is not None
         assert found[1]["state"] == state
+
+
+def give_up(flow: Client, halves: int) -> None:
+    """What the CPU leaves there for a moment that takes them out, or for ever if it cannot: generation 0."""
+    found = flow.rig.entry(flow.net, flow.key)
+    assert found is not None
+    table = flow.rig.map(found[0])
+    for key in (flow.key, flow.rig.twin(flow.net, flow.key, found[1]))[:halves]:
+        table.set(key, {**table.get(key), "generation": 0})
+
+
+@pytest.mark.parametrize("halves", [1, 2], ids=["request", "both"])
+@pytest.mark.parametrize("flags", ["FA", "S"], ids=["FIN", "SYN"])
+def test_who_takes_a_half_out_is_not_overtaken(rig: Rig, net: Net, flags: str, halves: int) -> None:
+    """Else two would delete what stands at its key, and the second one what came there in between."""
+    flow = Client(rig, net, TCP, CLIENT_PORT)
+    flow.connect()
+    give_up(flow, halves)
+    flow.says(flags, verdict=o.NO_FLOW, seq=9000)
+    assert (flow.halves(), rig.usage()["tcp4"] + rig.usage()["tcp6"]) == (2, 1)
+    rig.age(net, TCP, 3)  # nobody has
+    flow.says(flags, seq=9000)
+    assert rig.entries("tcp_flows4") + rig.entries("tcp_flows6") == 0
+    assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 0
+
+
+@pytest.mark.parametrize("halves", [1, 2], ids=["request", "both"])
+def test_a_datagram_does_not_keep_what_was_left_behind(rig: Rig, net: Net, halves: int) -> None:
+    flow = Client(rig, net, UDP, CLIENT_PORT)
+    flow.says()
+    give_up(flow, halves)
+    flow.says(verdict=o.NO_FLOW)
+    rig.age(net, UDP, 3)
+    flow.says()
+    found = rig.entry(net, flow.key)
+    assert found is not None
+    assert (found[1]["generation"] != 0, flow.halves()) == (True, 2)
