@@ -46,7 +46,7 @@ class MapType(enum.IntEnum):
     DEVMAP_HASH = 25
 
 
-_PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
+PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 _HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})
 
 
@@ -71,7 +71,7 @@ class Map:
         self.value = value or (
             btf.codec(about.btf_value_type_id) if btf and about.btf_value_type_id else octets_codec(about.value_size)
         )
-        self._per_cpu = self.type in _PER_CPU
+        self._per_cpu = self.type in PER_CPU
         self._stride = -(-self.value.size // 8) * 8 if self._per_cpu else self.value.size
         self._width = self._stride * self.values_per_key
         self._owned = False

@@ -70,6 +70,15 @@ class Object:
         return _opened(spec, inherit)
 
     @staticmethod
+    def shapes(spec: ObjectSpec) -> Mapping[str, MapShape]:
+        """Every map that `load` would pin, as it would be. Nothing reaches the kernel. LoaderError, UnknownName."""
+        handle = _open(spec.path)
+        try:
+            return _settled(handle, spec)[2]
+        finally:
+            lib().bpf_object__close(handle)
+
+    @staticmethod
     def compare(spec: ObjectSpec, pin_dir: Path) -> Mapping[str, Incompatible | None]:
         """Every map that `load` would pin, and what is wrong with the one that is pinned under its name, if any is.
 

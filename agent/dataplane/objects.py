@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.dataplane.errors import DataplaneError, PinsOfAnother
+from agent.dataplane.footprint import require_memory
 from agent.dataplane.sets import IN_FORCE, discard, folders, in_force, number_of, put_in_force, tables_in
 from agent.dataplane.sizes import Change, changes, lacking, max_entries
 from agent.dataplane.succession import TIMERS, Lapsed, Succession, hook_where_hooked
@@ -38,7 +39,8 @@ _ATTEMPTS = 3  # to carry flows over, on a node that stops us for seconds
 def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
     """The hooked programs and the ageing ones, in force, with their tables.
 
-    Raises PinsOfAnother, or LoaderError when the kernel refuses; then what was in force is.
+    Raises PinsOfAnother, NodeUnfit (too little memory), or LoaderError when the kernel refuses; then what was in force
+    is.
     """
     btf = Btf.from_object_file(settings.object_dir / PROGRAMS)
     sizes = max_entries(settings.tables)
@@ -51,6 +53,7 @@ def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
     try:
         current = _clear_leftovers(settings.pin_dir)
         if current is None:
+            require_memory(specs(1), None, settings.tables)
             return _first(specs(1), settings.pin_dir / "v1")
         _require_same_numbers(current, btf)
         differs = _differences(specs(number_of(current)), current)
@@ -59,6 +62,7 @@ def load(settings: Settings, local_ifindex: int) -> tuple[Object, Object]:
             raise PinsOfAnother(f"{'; '.join(lacks)}; {_REMEDY}")
         if not differs:
             return _in_place(specs(number_of(current)), current)
+        require_memory(specs(number_of(current)), current, settings.tables)
         _tell(changed, differs)
         number = number_of(current) + 1
         return _successor(specs(number), current, settings.pin_dir / f"v{number}", settings.limits.half_open)
