@@ -10,7 +10,8 @@
  *     on finding it again.
  *   - To one slot what is one too many is never added, so it never turns away another one. But two CPUs may give one
  *     source two slots (one falls free while both look): its connections are the sum of all. Across the two one too
- *     many may be added, and is taken back; of two that meet at the limit so, both may be turned away.
+ *     many may be added, and is taken back; of two that meet at the limit so, both may be turned away. So the limit is
+ *     that of one slot; what two cost is room, until the connections of either have ended.
  *   - A source that finds its bucket full is not counted and let in: who is many may not lock others out.
  * Must never: try without an end; refuse for want of room.
  */

@@ -604,6 +604,31 @@ def test_whichever_way_it_goes_it_is_taken_off_its_source_once(
     rig.reset()
 
 
+def test_a_source_that_two_slots_count_has_its_limit_all_the_same(open_rig: OpenRig, net: Net) -> None:
+    """Two CPUs may give it two, if one falls free while both look."""
+    rig = open_rig()
+    first, second = (Client(rig, net, TCP, port) for port in (1001, 1002))
+    with policy(rig, net, IN_USE, per_source=2, source4=32, source6=64):
+        first.connect()
+        second.connect()
+        sources = rig.map("source_connections")
+        number, bucket, used = next(
+            (key, bucket, i) for key, bucket in sources.items() for i, slot in enumerate(bucket["slots"]) if slot
+        )
+        other = (used + 5) % len(bucket["slots"])
+        bucket["slots"][used] -= 1
+        bucket["slots"][other] = bucket["slots"][used]
+        sources.set(number, bucket)
+        table, entry = rig.entry(net, second.key) or ("", {})
+        rig.map(table).set(second.key, {**entry, "source_place": number * len(bucket["slots"]) + other + 1})
+        assert counted_sources(rig) == [1, 1]
+        assert comes(rig, net, net.client, 1003) == REFUSED_LIMIT
+        closes(first)
+        assert (comes(rig, net, net.client, 1003), counted_sources(rig)) == (FORWARDED, [1])
+        closes(second)
+        assert counted_sources(rig) == []
+
+
 def test_who_finds_no_room_to_be_counted_is_let_in(open_rig: OpenRig, net: Net) -> None:
     rig = open_rig(source_buckets=1)
     sources = [str(ip_address(net.client) + (i << (8 if net is V4 else 64))) for i in range(18)]
