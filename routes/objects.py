@@ -67,9 +67,11 @@ class GroupKind(NamedTuple):
     kind: str
 
 
-class Trimmed(Struct, frozen=True, rename="camel"):
+class Trimmed(Struct, frozen=True, gc=False, rename="camel"):
     """Base of everything below: camelCase on the wire, other fields dropped. `UNREAD`: those of them the API knows;
     `HINTS`: what to say of one that people look for in vain.
+
+    `gc=False`: a decoded document has no cycles, and a search for some need not know of its parts (16 bytes each).
     """
 
     UNREAD: ClassVar[frozenset[str]] = frozenset()
