@@ -3,8 +3,8 @@
 Decides which fields of which kinds matter. Rules: frozen; every field that the API defaults has that default here, so
 that a manifest from a folder and an object from the API server look the same; what one field alone may hold is written
 in its type (rules between fields are in `rules`); a field that the API has and we do not read is named in `UNREAD`, so
-that a misspelt one can be told from it (`unknown`). Must never keep managedFields, annotations or status: memory is a
-goal.
+that a misspelt one can be told from it (`unknown`); what many objects say alike is there once (`__post_init__`). Must
+never keep managedFields, annotations or status: memory is a goal.
 
 Sources: gateway-api v1.7.0 apis/v1/*_types.go (TCPRoute and UDPRoute are v1 since v1.6.0), Kubernetes core/v1 and
 discovery/v1.
@@ -12,11 +12,14 @@ discovery/v1.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 OWN_GROUP: Final = "penstock.dev"
@@ -67,6 +70,9 @@ class GroupKind(NamedTuple):
     kind: str
 
 
+_T = TypeVar("_T")
+
+
 class Trimmed(Struct, frozen=True, gc=False, rename="camel"):
     """Base of everything below: camelCase on the wire, other fields dropped. `UNREAD`: those of them the API knows;
     `HINTS`: what to say of one that people look for in vain.
@@ -76,6 +82,22 @@ class Trimmed(Struct, frozen=True, gc=False, rename="camel"):
 
     UNREAD: ClassVar[frozenset[str]] = frozenset()
     HINTS: ClassVar[Mapping[str, str]] = {}
+
+    def _share(self, *names: str) -> None:
+        """For `__post_init__`: fields whose values many objects have."""
+        for name in names:
+            force_setattr(self, name, _shared(getattr(self, name)))
+
+    def _intern(self, *names: str) -> None:
+        """The same for names that many objects have, however many different ones there are."""
+        for name in names:
+            force_setattr(self, name, sys.intern(getattr(self, name)))
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: _T) -> _T:
+    """The one that equals it and came first."""
+    return value
 
 
 class Metadata(Trimmed, frozen=True):
@@ -99,6 +121,10 @@ class Metadata(Trimmed, frozen=True):
     namespace: NamespaceName = ""
     generation: int = 0
     creation_timestamp: Annotated[datetime, Meta(tz=True)] | None = None
+
+    def __post_init__(self) -> None:
+        self._intern("namespace")
+        self._share("creation_timestamp")
 
 
 class LabelledMetadata(Metadata, frozen=True):
@@ -186,6 +212,9 @@ class Listener(Trimmed, frozen=True):
     tls: dict[str, object] | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
+    def __post_init__(self) -> None:
+        self._intern("name", "protocol")
+
 
 class GatewayAddress(Trimmed, frozen=True):
     UNREAD = frozenset({"routability"})
@@ -227,6 +256,9 @@ class ParentReference(Trimmed, frozen=True):
     section_name: SectionName = ""
     port: Port | None = None
 
+    def __post_init__(self) -> None:
+        self._intern("name", "group", "kind", "namespace", "section_name")
+
 
 class BackendReference(Trimmed, frozen=True):
     name: ObjectName
@@ -235,6 +267,9 @@ class BackendReference(Trimmed, frozen=True):
     namespace: NamespaceName = ""
     port: Port | None = None
     weight: Weight = 1
+
+    def __post_init__(self) -> None:
+        self._intern("name", "group", "kind", "namespace")
 
 
 class L4Rule(Trimmed, frozen=True):
@@ -412,6 +447,10 @@ class Service(Object, frozen=True):
 
     spec: ServiceSpec
 
+    def __post_init__(self) -> None:
+        self.metadata._intern("name")  # backendRefs and slices say it too
+        self._share("spec")
+
 
 class EndpointConditions(Trimmed, frozen=True):
     """None is unknown: `ready` then counts as true, `serving` as `ready`, `terminating` as false."""
@@ -422,12 +461,19 @@ class EndpointConditions(Trimmed, frozen=True):
 
 
 class TargetReference(Trimmed, frozen=True):
+    """The name is kept where there is no uid: either tells one pod from another."""
+
     UNREAD = frozenset({"apiVersion", "fieldPath", "resourceVersion"})
 
     kind: str = ""
     namespace: str = ""
     name: str = ""
     uid: str = ""
+
+    def __post_init__(self) -> None:
+        self._intern("kind", "namespace")
+        if self.uid:
+            force_setattr(self, "name", "")
 
 
 class SliceEndpoint(Trimmed, frozen=True):
@@ -436,6 +482,9 @@ class SliceEndpoint(Trimmed, frozen=True):
     addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
     conditions: EndpointConditions = EndpointConditions()
     target_ref: TargetReference | None = None
+
+    def __post_init__(self) -> None:
+        self._share("conditions")
 
 
 class SlicePort(Trimmed, frozen=True):
@@ -448,14 +497,26 @@ class SlicePort(Trimmed, frozen=True):
     protocol: TransportName = "TCP"
 
 
+class SliceMetadata(LabelledMetadata, frozen=True):
+    """Of the labels, which are many, only the one that is read is kept."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        service = self.labels.get(SERVICE_NAME_LABEL)
+        force_setattr(self, "labels", {} if service is None else {SERVICE_NAME_LABEL: sys.intern(service)})
+
+
 class EndpointSlice(Object, frozen=True):
     GROUP = "discovery.k8s.io"
     KIND = "EndpointSlice"
 
-    metadata: LabelledMetadata
+    metadata: SliceMetadata
     address_type: Literal["IPv4", "IPv6", "FQDN"]
     endpoints: Annotated[tuple[SliceEndpoint, ...], Meta(max_length=1000)] = ()
     ports: Annotated[tuple[SlicePort, ...], Meta(max_length=100)] = ()
+
+    def __post_init__(self) -> None:
+        self._share("ports")
 
     @property
     def service(self) -> str:

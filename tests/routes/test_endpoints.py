@@ -10,12 +10,12 @@ from routes.objects import (
     SERVICE_NAME_LABEL,
     EndpointConditions,
     EndpointSlice,
-    LabelledMetadata,
     Metadata,
     Service,
     ServicePort,
     ServiceSpec,
     SliceEndpoint,
+    SliceMetadata,
     SlicePort,
 )
 
@@ -36,7 +36,7 @@ def slices(draw: st.DrawFn) -> list[EndpointSlice]:
         members = draw(st.lists(st.tuples(st.integers(1, 5), conditions), max_size=4))
         found.append(
             EndpointSlice(
-                metadata=LabelledMetadata(
+                metadata=SliceMetadata(
                     name=f"s{i}",
                     namespace="default",
                     labels={SERVICE_NAME_LABEL: draw(st.sampled_from(["a", "b", "other"]))},
