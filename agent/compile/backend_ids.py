@@ -54,11 +54,11 @@ def assigned(
     """
     targets = {id_: x.target for id_, x in held.names.backends.items()}
     ids, entries, rest = _found(wanted, dict(held.backends), targets)
-    present: dict[Address, list[tuple[int, str]]] = {}
+    present: dict[Address, list[Endpoint]] = {}
     if any(entry.state not in REUSABLE for entry in rest.values()):
         for pool in endpoints.values():
             for endpoint in pool:
-                present.setdefault(endpoint.address, []).append((endpoint.port, endpoint.target))
+                present.setdefault(endpoint.address, []).append(endpoint)
     entries |= {id_: replace(x, state=_state(id_, x, held, present, targets)) for id_, x in rest.items()}
     in_use = {id_ for id_, entry in entries.items() if entry.state not in REUSABLE}
     in_slots = {id_ for id_, entry in held.backends.items() if entry.state is BackendState.ACTIVE}
@@ -135,21 +135,21 @@ def _state(
     id_: int,
     entry: BackendEntry,
     held: Held,
-    present: Mapping[Address, Collection[tuple[int, str]]],
+    present: Mapping[Address, Collection[Endpoint]],
     own_targets: Mapping[int, str],
 ) -> BackendState:
-    """What becomes of a backend that nobody wants; `present` has port and target of the endpoints at an address."""
+    """What becomes of a backend that nobody wants; `present` has the endpoints at an address."""
     if entry.state is not BackendState.ACTIVE and id_ in held.unused:
         return BackendState.FREE
     if entry.state in REUSABLE:
         return entry.state
     there = present.get(entry.address, ())
     own = own_targets.get(id_, "")
-    at_port = {target for port, target in there if port == entry.port}
+    at_port = {x.target for x in there if x.port == entry.port}
     if at_port:
         return BackendState.DRAINING if _may_be(own, at_port) else BackendState.GONE
     listener = held.names.listeners.get(entry.listener_id)
-    if (listener is None or listener.protocol is Protocol.TCP) and _may_be(own, {target for _, target in there}):
+    if (listener is None or listener.protocol is Protocol.TCP) and _may_be(own, {x.target for x in there}):
         return BackendState.DRAINING
     return BackendState.GONE if id_ in held.expired else BackendState.ABSENT
 

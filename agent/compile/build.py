@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
 
 from agent.compile import policy_ids, pools
@@ -211,12 +212,17 @@ def _backend_names(
     """Names of the backends that are in slots."""
     return {
         ids[_identity(x, share, endpoint)]: BackendName(
-            share.ref.name, share.ref.weight, quota / POOL_SLOTS, endpoint.target
+            share.ref.name, share.ref.weight, _fraction(quota), endpoint.target
         )
         for x, shares in shared.values()
         for share in shares
         for endpoint, quota in zip(share.endpoints, share.quotas, strict=True)
     }
+
+
+@lru_cache(maxsize=POOL_SLOTS + 1)  # not a number of its own for each of ten thousand backends
+def _fraction(quota: int) -> float:
+    return quota / POOL_SLOTS
 
 
 def _gateways(plan: Plan, held: Held) -> dict[Address, int]:

@@ -12,19 +12,20 @@ import numpy as np
 
 from agent.compile import maglev
 from agent.compile.image import BACKEND_REJECT, POOL_SLOTS, Recipe
+from agent.compile.pools import endpoint_name
 
 
 def slots(recipe: Recipe) -> bytes:
     """The pool as the kernel holds it."""
-    everybody = {id_ for part in recipe for _, id_ in part.backends or ((part.name, BACKEND_REJECT),)}
+    everybody = {id_ for part in recipe for id_ in part.ids or (BACKEND_REJECT,)}
     everybody = everybody or {BACKEND_REJECT}
     if len(everybody) == 1:
         return array("I", everybody).tobytes() * POOL_SLOTS
     owners = maglev.place([part.name for part in recipe], [part.count for part in recipe])
     filled = np.full(POOL_SLOTS, BACKEND_REJECT, np.uint32)
     for number, part in enumerate(recipe):
-        if part.backends:
+        if part.ids:
             own = np.flatnonzero(owners == number).astype(np.uint32)
-            ids = np.array([id_ for _, id_ in part.backends], np.uint32)
-            filled[own] = ids[maglev.spread([name for name, _ in part.backends], own, POOL_SLOTS)]
+            ids = np.array(part.ids, np.uint32)
+            filled[own] = ids[maglev.spread([*map(endpoint_name, part.endpoints)], own, POOL_SLOTS)]
     return filled.tobytes()

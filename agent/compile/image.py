@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from routes.plan import Address, Protocol, SourceRange
+from routes.plan import Address, Endpoint, Protocol, SourceRange
 
 POOL_SLOTS: Final = 4093
 BACKEND_REJECT: Final = 1
@@ -134,14 +134,15 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class RecipePart:
-    """One backendRef's part of a pool: its name, its slots, and (endpoint's name, backend_id) of each of its backends.
+    """One backendRef's part of a pool: its name, its slots, its endpoints and the backend_id of each.
 
-    No backends: the slots hold BACKEND_REJECT.
+    No endpoints: the slots hold BACKEND_REJECT.
     """
 
     name: str
     count: int
-    backends: tuple[tuple[str, int], ...]
+    endpoints: tuple[Endpoint, ...]
+    ids: tuple[int, ...]
 
 
 Recipe: TypeAlias = tuple[RecipePart, ...]

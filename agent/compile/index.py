@@ -19,9 +19,9 @@ REUSABLE = frozenset({BackendState.FREE, BackendState.GONE})
 class Index:
     """By what they belong to: positions in the plan, targets, backend ids.
 
-    users: pool -> positions of the plan's listeners that refer to it. present: address -> port and target of each
-    endpoint there. of_listener: listener_id -> its backends that are not FREE. retired: backends that are neither
-    ACTIVE nor FREE. spare: ids that may be given away, in order; and from `top` on every id may.
+    users: pool -> positions of the plan's listeners that refer to it. present: address -> the endpoints there.
+    of_listener: listener_id -> its backends that are not FREE. retired: backends that are neither ACTIVE nor FREE.
+    spare: ids that may be given away, in order; and from `top` on every id may.
     """
 
     def __init__(self, plan: Plan, endpoints: Mapping[PoolRef, tuple[Endpoint, ...]], image: MapImage) -> None:
@@ -29,7 +29,7 @@ class Index:
         self.endpoints = endpoints
         self.listener_ids = frozenset(x.listener_id for x in image.listeners.values())
         self.users: dict[PoolRef, tuple[int, ...]] = {}
-        self.present: dict[Address, tuple[tuple[int, str], ...]] = {}
+        self.present: dict[Address, tuple[Endpoint, ...]] = {}
         self.of_listener: dict[int, tuple[int, ...]] = {}
         self.retired: set[int] = set()
         self.top = max(image.backends, default=BACKEND_FIRST - 1) + 1
@@ -66,7 +66,7 @@ class Index:
         for pool in changed:
             for x in self.endpoints.get(pool, ()):
                 left = list(self.present.pop(x.address))
-                left.remove((x.port, x.target))
+                left.remove(x)
                 if left:
                     self.present[x.address] = tuple(left)
             self._add(endpoints.get(pool, ()))
@@ -105,7 +105,7 @@ class Index:
 
     def _add(self, found: Iterable[Endpoint]) -> None:
         for x in found:
-            self.present[x.address] = (*self.present.get(x.address, ()), (x.port, x.target))
+            self.present[x.address] = (*self.present.get(x.address, ()), x)
 
 
 def retired(image: MapImage) -> Mapping[int, BackendEntry]:

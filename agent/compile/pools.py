@@ -41,7 +41,7 @@ def shares(listener: Listener, version: int, endpoints: Mapping[PoolRef, tuple[E
             continue
         known = endpoints.get(ref.pool, ()) if ref.pool is not None else ()
         ready = [x for x in known if x.address.version == version and x.state is EndpointState.READY]
-        found.append(_share(name, ref, count, sorted(ready, key=_endpoint_name)))
+        found.append(_share(name, ref, count, sorted(ready, key=endpoint_name)))
     return tuple(found)
 
 
@@ -57,11 +57,11 @@ def rejected(pool: Sequence[Share]) -> int:
 
 def recipe_part(share: Share, ids: Sequence[int]) -> RecipePart:
     """`ids` are the backend ids of the share's endpoints."""
-    return RecipePart(share.name, share.count, tuple(zip(map(_endpoint_name, share.endpoints), ids, strict=True)))
+    return RecipePart(share.name, share.count, share.endpoints, tuple(ids))
 
 
 def _share(name: str, ref: WeightedRef, count: int, ready: Sequence[Endpoint]) -> Share:
-    quotas = quota.even([_endpoint_name(x) for x in ready], count) if ready else []
+    quotas = quota.even([endpoint_name(x) for x in ready], count) if ready else []
     served = [(endpoint, quota) for endpoint, quota in zip(ready, quotas, strict=True) if quota]
     return Share(name, ref, count, tuple(x for x, _ in served), tuple(x for _, x in served))
 
@@ -75,5 +75,6 @@ def _named(refs: Sequence[WeightedRef]) -> list[tuple[str, WeightedRef]]:
     return sorted(named, key=lambda x: x[0])
 
 
-def _endpoint_name(endpoint: Endpoint) -> str:
+def endpoint_name(endpoint: Endpoint) -> str:
+    """What is hashed of an endpoint."""
     return f"[{endpoint.address}]:{endpoint.port}"
