@@ -6,14 +6,16 @@ Rules: pure; every listener that the kernel holds is named, with the ids under w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from agent.compile import backends_of
 from agent.compile.image import BackendEntry, BackendName, ListenerKey, MapImage
 from agent.pipeline import Wanted
 from agent.report import BackendReport, EndpointReport, ListenerReport
 from agent.settings import option
-from routes.plan import EndpointState, Listener, WeightedRef
+from routes.plan import Address, EndpointState, Listener, WeightedRef
 
 
 def keys_of(listener: Listener) -> frozenset[ListenerKey]:
@@ -70,7 +72,7 @@ def _listener(
         id=number,
         gateway=listener.gateway,
         name=listener.name,
-        addresses=tuple(map(str, listener.addresses)),
+        addresses=_texts(listener.addresses),
         port=listener.port,
         protocol=listener.protocol.name,
         route=listener.route,
@@ -98,12 +100,17 @@ def _endpoints(entries: Mapping[int, BackendEntry], names: Mapping[int, BackendN
             id=number,
             address=str(x.address),
             port=x.port,
-            state=x.state.name.lower(),
+            state=sys.intern(x.state.name.lower()),
             share=names.get(number, nameless).share,
             target=names.get(number, nameless).target,
         )
         for number, x in sorted(entries.items())
     )
+
+
+@lru_cache(maxsize=1024)  # the listeners of a Gateway have the same
+def _texts(addresses: tuple[Address, ...]) -> tuple[str, ...]:
+    return tuple(map(str, addresses))
 
 
 def _why(ref: WeightedRef, listener: Listener, wanted: Wanted) -> str:

@@ -102,7 +102,7 @@ class Reporter:
             return self.current.objects
         self._held = held
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return self._statuses.now(outcome.wanted.statuses, held - reasons.keys(), reasons, stamp)
+        return self._statuses.now(outcome.wanted.statuses, held - reasons.keys() if reasons else held, reasons, stamp)
 
     def _held_now(self, outcome: Outcome) -> frozenset[tuple[str, str]]:
         """Gateway and name of the listeners that the kernel was given as they are wanted, and holds."""
@@ -120,9 +120,10 @@ class Reporter:
             return self._held
         plan = frozenset(given.plan.listeners) if given.plan is not wanted.plan else None
         found = frozenset(
-            (x.gateway, x.name)
-            for x in wanted.plan.listeners
-            if (plan is None or x in plan) and describe.keys_of(x) <= outcome.read_back
+            place
+            for place, position in wanted.resolved.positions.items()
+            if (plan is None or wanted.plan.listeners[position] in plan)
+            and describe.keys_of(wanted.plan.listeners[position]) <= outcome.read_back
         )
         return self._held if found == self._held else found
 

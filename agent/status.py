@@ -99,6 +99,11 @@ def _timed(condition: judged.Condition, since: str) -> Condition:
     )
 
 
+@lru_cache(maxsize=1024)  # likewise
+def _together(*conditions: Condition) -> tuple[Condition, ...]:
+    return conditions
+
+
 def _gateway(gateway: judged.GatewayStatus, times: _Times, now: str) -> ObjectStatus:
     attached = {f"listener {x.name}": x.attached_routes for x in gateway.listeners}
     places = [("", gateway.conditions), *((f"listener {x.name}", x.conditions) for x in gateway.listeners)]
@@ -124,7 +129,7 @@ def _status(
         namespace=key.namespace,
         name=key.name,
         places=tuple(
-            Conditions(place, tuple(timed(place, x) for x in conditions), (attached or {}).get(place))
+            Conditions(place, _together(*(timed(place, x) for x in conditions)), (attached or {}).get(place))
             for place, conditions in places
         ),
         addresses=addresses,

@@ -54,15 +54,11 @@ def listener(own: OwnListener) -> tuple[Condition, ...]:
         unprogrammed = Problem("Invalid", "the Gateway is not accepted")
     elif own.owner.unassigned is not None:
         unprogrammed = Problem("Pending", "the Gateway has no usable address")
-    if own.conflicted is None:
-        conflicted = Condition("Conflicted", "False", "NoConflicts", "no conflict", generation)
-    else:
-        conflicted = Condition("Conflicted", "True", own.conflicted.reason, own.conflicted.message, generation)
-    return (
+    return _together(
         _condition("Accepted", generation, own.rejected),
         _programmed(generation, unprogrammed),
         _condition("ResolvedRefs", generation, own.kinds_problem),
-        conflicted,
+        _conflicted(generation, own.conflicted),
     )
 
 
@@ -79,7 +75,7 @@ def route_parent(attachment: Attachment, refs_problem: Problem | None, supersede
         accepted = Condition("Accepted", "True", "Accepted", superseded, generation)
     else:
         accepted = _condition("Accepted", generation, attachment.problem)
-    return (accepted, _condition("ResolvedRefs", generation, refs_problem))
+    return _together(accepted, _condition("ResolvedRefs", generation, refs_problem))
 
 
 def _effective(generation: int, effect: Effect) -> Condition:
@@ -108,3 +104,15 @@ def _programmed(generation: int, problem: Problem | None) -> Condition:
     if problem is None:
         return Condition("Programmed", "Unknown", "Pending", "not yet read back from the kernel", generation)
     return Condition("Programmed", "False", problem.reason, problem.message, generation)
+
+
+@lru_cache(maxsize=1024)  # ten thousand listeners say mostly the same
+def _conflicted(generation: int, problem: Problem | None) -> Condition:
+    if problem is None:
+        return Condition("Conflicted", "False", "NoConflicts", "no conflict", generation)
+    return Condition("Conflicted", "True", problem.reason, problem.message, generation)
+
+
+@lru_cache(maxsize=1024)  # ten thousand listeners say mostly the same
+def _together(*conditions: Condition) -> tuple[Condition, ...]:
+    return conditions

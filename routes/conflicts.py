@@ -33,20 +33,17 @@ _ON_TCP: Final = frozenset({"HTTP", "HTTPS", "TLS"})
 class OwnListener:
     """A listener of a Gateway of ours. Each Problem is None when there is none.
 
-    `rejected` becomes Accepted=False, `conflicted` Conflicted=True, `kinds_problem` ResolvedRefs=False.
+    `place`: its Gateway as namespace/name, and its own name. `rejected` becomes Accepted=False, `conflicted`
+    Conflicted=True, `kinds_problem` ResolvedRefs=False.
     """
 
     owner: OwnGateway
     listener: Listener
+    place: tuple[str, str]
     supported_kinds: tuple[GroupKind, ...]
     rejected: Problem | None
     conflicted: Problem | None
     kinds_problem: Problem | None
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Gateway as namespace/name, and the listener's name."""
-        return self.owner.name, self.listener.name
 
     @property
     def served(self) -> bool:
@@ -75,7 +72,8 @@ def own_listeners(gateways: Iterable[OwnGateway]) -> tuple[OwnListener, ...]:
                 if problem is None:
                     taken |= dict.fromkeys(places, f"listener {listener.name} of Gateway {owner.name}")
             supported, kinds_problem = _kinds(listener)
-            judged.append(OwnListener(owner, listener, supported, problem, conflicted, kinds_problem))
+            place = (owner.name, listener.name)
+            judged.append(OwnListener(owner, listener, place, supported, problem, conflicted, kinds_problem))
     return tuple(judged)
 
 

@@ -76,7 +76,8 @@ def resolved(objects: Iterable[Object]) -> Resolved:
     refs = {key: resolve_refs(known, found[0].route) for key, found in attachments.items()}
     of_target = policies.by_target(known.policies)
     served = [x for found in listeners.values() for x in found if x.served]
-    planned = sorted((_planned(x, attached, refs, of_target) for x in served), key=lambda x: (x.gateway, x.name))
+    served.sort(key=lambda x: x.place)
+    planned = [_planned(x, attached, refs, of_target) for x in served]
     addresses = {address for x in planned for address in x.addresses}
     return Resolved(
         known=known,
@@ -84,7 +85,7 @@ def resolved(objects: Iterable[Object]) -> Resolved:
         attachments=attachments,
         refs=refs,
         attached=attached,
-        positions={(x.gateway, x.name): i for i, x in enumerate(planned)},
+        positions={x.place: i for i, x in enumerate(served)},
         policies=of_target,
         plan=Plan(tuple(planned), tuple(sorted(addresses, key=lambda x: (x.version, int(x))))),
         statuses=Statuses(

@@ -193,7 +193,8 @@ class Dataplane:
         found = tuple(changes(state, image).differences())
         if found:
             self._applied = None
-        return ReadBack(frozenset(state.listeners), found)
+        asked = {x: x for x in image.listeners}
+        return ReadBack(frozenset(asked.get(x, x) for x in state.listeners), found)  # none a second time in memory
 
     def read_back_slowly(self, image: Callable[[], MapImage]) -> Iterator[tuple[str, ...]]:
         """`read_back` in slices of some milliseconds: what is otherwise in each. `image()` may change in between."""
