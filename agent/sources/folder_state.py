@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from agent.sources import file as manifest_file
@@ -37,7 +38,7 @@ class _File:
     """One file as far as it was read."""
 
     signature: manifest_file.Signature | None = None
-    text: str | None = None
+    digest: bytes | None = None  # of its text; the text itself may be megabytes
     good: dict[ObjectKey, Located] = field(default_factory=dict)
     errors: tuple[SourceError, ...] = ()
     notes: tuple[SourceError, ...] = ()
@@ -94,10 +95,11 @@ class FolderState:
         match manifest_file.read(path):
             case manifest_file.Text(text, signature):
                 known.signature, known.writing_since = signature, None
-                if text != known.text:
+                if (digest := blake2b(text.encode()).digest()) != known.digest:
+                    known.digest = digest
                     self._take(name, known, text)
             case manifest_file.Unreadable(why, signature):
-                known.signature, known.writing_since, known.text = signature, None, None
+                known.signature, known.writing_since, known.digest = signature, None, None
                 self._fail(name, known, self._error(name, why))
             case manifest_file.Unfinished():
                 known.writing_since = now if known.writing_since is None else known.writing_since
@@ -105,7 +107,6 @@ class FolderState:
                     self._fail(name, known, self._error(name, "is still open for writing by another process"))
 
     def _take(self, name: str, known: _File, text: str) -> None:
-        known.text = text
         parsed = parse(str(self.folder / name), text)
         known.notes = parsed.notes
         if parsed.errors:
