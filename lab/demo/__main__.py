@@ -123,7 +123,8 @@ def _live(console: Console, gateway: Gateway, load: Load) -> int:
 @click.option("--delivery", type=click.Choice(["stack", "redirect"]), default="stack", help="How packets reach pods.")
 def main(once: bool, delivery: str) -> None:
     """Serve examples/quickstart to real clients and show what happens."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job is born with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     console = Console()
     click.echo(INTRODUCTION)
     try:
