@@ -34,11 +34,11 @@ _ROOM = {
     "half_open": "handshakes at a time, per address family",
     "udp_flows": "UDP flows, per address family",
     "max_gateways": "gateway addresses",
-    "max_listeners": "listeners times their addresses",
+    "max_listeners": "listeners times their addresses, and one that is none",
     "max_policies": "different policies at a time, and one that is none",
     "max_source_ranges": "networks in all policies' sources",
-    "max_pools": "pools, one per listener and address family",
-    "max_backends": "endpoints, per listener, backendRef and family",
+    "max_pools": "pools, one per listener and address family, and one that is none",
+    "max_backends": "endpoints, per listener, backendRef and family, and two that are none",
     "max_interfaces": "interfaces with a hook",
 }
 

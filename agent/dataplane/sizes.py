@@ -24,10 +24,10 @@ from loader.transfer import entries
 _COUNTED: Final = {
     "max_gateways": ("gateways", "gateway addresses"),
     "max_listeners": ("listeners", "listeners times their addresses"),
-    "max_policies": ("policies", "policies (by their highest number)"),
+    "max_policies": ("policies", "policies (by their highest number, and one that is none)"),
     "max_source_ranges": ("source_ranges", "networks"),
-    "max_pools": ("pools", "pools (by their highest number)"),
-    "max_backends": ("backends", "endpoints (by their highest number)"),
+    "max_pools": ("pools", "pools (by their highest number, and one that is none)"),
+    "max_backends": ("backends", "endpoints (by their highest number, and two that are none)"),
     "max_interfaces": ("interfaces", "interfaces"),
 }
 _FLOWS: Final = {

@@ -8,7 +8,8 @@ Decides: how entries are counted without getting in the way of the packets.
                    70 %
   SNAT ports       of the random ports that were tried of late, those that were taken (bpf/snat.h): of an endless series
                    of new flows to one backend as many as its ports in use
-Rules: flows are counted in pairs, as room is. Memory is what the kernel says that it charged (fdinfo memlock).
+Rules: flows are counted in pairs, as room is; of numbers that mean none (policy 0, pool 0, backends 0 and 1) there is
+no room. Memory is what the kernel says that it charged (fdinfo memlock).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.compile.image import BACKEND_FIRST, POLICY_FIRST, POOL_FIRST
 from agent.dataplane.readback import read_backends, read_listeners
 from agent.dataplane.tables import Tables
 from loader.maps import Map
@@ -95,16 +97,16 @@ class UsageMeter:
         tables = self._tables
         listeners = read_listeners(tables)
         backends = sum(1 for x in read_backends(tables).values() if x.state)
-        for table, used in (
-            (tables.listeners, len(listeners)),
-            (tables.gateways, _count(tables.gateways)),
-            (tables.interfaces, _count(tables.interfaces)),
-            (tables.policies, len({x.policy_id for x in listeners.values() if x.policy_id})),
-            (tables.source_ranges, _count(tables.source_ranges)),
-            (tables.pools, len({x.pool_id for x in listeners.values()})),
-            (tables.backends, backends),
+        for table, first, used in (
+            (tables.listeners, 0, len(listeners)),
+            (tables.gateways, 0, _count(tables.gateways)),
+            (tables.interfaces, 0, _count(tables.interfaces)),
+            (tables.policies, POLICY_FIRST, len({x.policy_id for x in listeners.values() if x.policy_id})),
+            (tables.source_ranges, 0, _count(tables.source_ranges)),
+            (tables.pools, POOL_FIRST, len({x.pool_id for x in listeners.values()})),
+            (tables.backends, BACKEND_FIRST, backends),
         ):
-            yield TableUse(table.name, used, table.max_entries, table.memory_bytes)
+            yield TableUse(table.name, used, table.max_entries - first, table.memory_bytes)
         table = tables.source_connections
         room = table.max_entries * table.value.size // _WORD
         yield TableUse(table.name, self._counted[table.name], room, table.memory_bytes)

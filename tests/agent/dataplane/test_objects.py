@@ -280,7 +280,7 @@ def connect(settings: Settings, flows: int) -> None:
             {"max_pools": 8},
             lambda x: listen(x, 5),
             {"max_pools": 4},
-            "--max-pools 4 is too small: 5 pools (by their highest number) are live",
+            "--max-pools 4 is too small: 5 pools (by their highest number, and one that is none) are live",
         ),
     ],
     ids=["UDP flows", "TCP flows", "pools"],
