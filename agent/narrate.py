@@ -9,9 +9,9 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agent.report import Report
+from agent.report import ObjectStatus, Report
 from agent.sources.base import SourceError
-from routes.objects import Gateway
+from routes.objects import Gateway, TCPRoute, UDPRoute
 
 
 class News(NamedTuple):
@@ -32,6 +32,7 @@ def news(before: Report, after: Report) -> Iterator[News]:
         if note not in before.source.notes:
             yield News(logging.INFO, str(note))
     yield from _taken(before, after)
+    yield from _routes(before, after)
     for text in after.unserved:
         if text not in before.unserved:
             yield News(logging.WARNING, text)
@@ -60,6 +61,31 @@ def _taken(before: Report, after: Report) -> Iterator[News]:
         if (gateway, name, why) not in known:
             more = " any more" if (gateway, name) in served else ""
             yield News(logging.WARNING, f"Gateway {gateway} listener {name} is not served{more}: {why}")
+
+
+def _routes(before: Report, after: Report) -> Iterator[News]:
+    """Routes that lost, or found again, a listener or a backendRef. An endpoint that goes is none of it."""
+    same = set(map(id, before.objects))  # of what did not change nothing is made anew (agent/status.py)
+    changed = {
+        (x.kind, x.namespace, x.name): x
+        for x in after.objects
+        if x.kind in (TCPRoute.KIND, UDPRoute.KIND) and id(x) not in same
+    }
+    if not changed:
+        return
+    old = {key: x for x in before.objects if (key := (x.kind, x.namespace, x.name)) in changed}
+    for key, route in changed.items():
+        bad, was = _false(route), _false(old[key]) if key in old else {}
+        for (kind, why), reason in bad.items():
+            if (kind, why) not in was:
+                yield News(logging.WARNING, f"{route}: {kind}=False ({reason}): {why}")
+        for kind in sorted({kind for kind, _ in was} - {kind for kind, _ in bad}):
+            yield News(logging.INFO, f"{route}: {kind}=True again")
+
+
+def _false(route: ObjectStatus) -> dict[tuple[str, str], str]:
+    """(condition, message) -> reason, of those that are False at any parent."""
+    return {(x.type, x.message): x.reason for place in route.places for x in place.conditions if x.status == "False"}
 
 
 def _unavailable(report: Report) -> Iterator[tuple[str, str, str]]:

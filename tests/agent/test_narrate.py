@@ -27,6 +27,20 @@ TAKEN = Condition("Accepted", "False", "PortUnavailable", "a has it", 1, "")
 LOSER = ObjectStatus("Gateway", "apps", "b", (Conditions("listener web", (TAKEN,)),))
 
 
+def route(*parents: str) -> ObjectStatus:
+    """With parents whose ResolvedRefs is True, or False with that message."""
+    conditions = (
+        Condition("ResolvedRefs", "False" if x else "True", "BackendNotFound" if x else "ResolvedRefs", x, 1, "")
+        for x in parents
+    )
+    places = tuple(Conditions(f"parent {i}", (x,)) for i, x in enumerate(conditions))
+    return ObjectStatus("TCPRoute", "apps", "web", places)
+
+
+NO_PORT = "Service apps/web has no TCP port 81"
+LOST = News(logging.WARNING, f"TCPRoute apps/web: ResolvedRefs=False (BackendNotFound): {NO_PORT}")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [
@@ -67,6 +81,15 @@ LOSER = ObjectStatus("Gateway", "apps", "b", (Conditions("listener web", (TAKEN,
         ),
         ({"objects": (LOSER,)}, {"objects": (LOSER, LOSER)}, []),
         ({"objects": (LOSER,)}, {}, []),
+        ({"objects": (route(""),)}, {"objects": (route(NO_PORT),)}, [LOST]),
+        ({}, {"objects": (route(NO_PORT, NO_PORT),)}, [LOST]),  # once, at however many parents
+        ({"objects": (route(NO_PORT),)}, {"objects": (route(NO_PORT, NO_PORT),)}, []),
+        (
+            {"objects": (route(NO_PORT),)},
+            {"objects": (route(""),)},
+            [News(logging.INFO, "TCPRoute apps/web: ResolvedRefs=True again")],
+        ),
+        ({"objects": (route(NO_PORT),)}, {"objects": ()}, []),
         ({}, {"unserved": ("port taken",)}, [News(logging.WARNING, "port taken")]),
         ({"unserved": ("port taken",)}, {}, []),
         ({}, {"notes": ("rp_filter is strict",)}, [News(logging.WARNING, "rp_filter is strict")]),
