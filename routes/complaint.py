@@ -27,7 +27,8 @@ def complaint(kind: type, document: object, message: str) -> tuple[str, str]:
     problem, path = (match["problem"], match["path"]) if match else (message, "")
     found = _follow(_described(kind), document, path)
     if (missing := _MISSING.match(problem)) is not None:
-        return _under(path, missing["field"]), "is required" + _choice(found, missing["field"])
+        instead = _instead(found, missing["field"])
+        return _under(path, missing["field"]), "is required" + (instead or _choice(found, missing["field"]))
     if (unknown := _UNKNOWN.match(problem)) is not None:
         return _under(path, unknown["field"]), _no_field(found, unknown["field"])
     words = _wanted(*found) if found is not None else ""
@@ -85,6 +86,15 @@ def _wanted(described: Type, value: object) -> str:
 def _choice(found: tuple[Type, object] | None, field: str) -> str:
     wanted = next((x.type for x in _fields(found) if x.encode_name == field), None)
     return f": {' or '.join(map(str, wanted.values))}" if isinstance(wanted, LiteralType) else ""
+
+
+def _instead(found: tuple[Type, object] | None, field: str) -> str:
+    """What stands there and is no field, where a field is missing that it resembles."""
+    value = found[1] if found is not None else None
+    known = {x.encode_name for x in _fields(found)}
+    strange = [str(x) for x in value if x not in known] if isinstance(value, Mapping) else []
+    near = difflib.get_close_matches(field, strange, n=1)
+    return f"; {near[0]} is no field: is {field} meant?" if near else ""
 
 
 def _no_field(found: tuple[Type, object] | None, field: str) -> str:

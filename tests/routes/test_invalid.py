@@ -141,6 +141,12 @@ WRONG = [
     (GATEWAY, ("spec", "addresses", 1, "value"), "fe80::1%eth0", "spec.addresses[1].value: 'fe80::1%eth0' has a scope"),
     (GATEWAY, ("spec", "addresses", 1, "value"), "10.0.0.1", "spec.addresses[1].value: is an address already listed"),
     (ROUTE, ("spec", "rules"), ABSENT, "TCPRoute default/r: spec.rules: is required"),
+    (
+        ROUTE,
+        ("spec", "rules"),
+        [{"backendRef": []}],
+        "spec.rules[0].backendRefs: is required; backendRef is no field: is backendRefs meant?",
+    ),
     (ROUTE, ("spec", "rules"), [], "TCPRoute default/r: spec.rules: must have exactly one rule, has 0"),
     (
         ROUTE,
