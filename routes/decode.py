@@ -73,7 +73,7 @@ def _head(document: object) -> _Head:
     if not isinstance(document, Mapping):
         raise InvalidObject("?", "?", "", f"expected an object, got {type(document).__name__}")
     kind = document.get("kind")
-    name = _name(document)
+    name = name_of(document)
     if not isinstance(kind, str) or not kind:
         raise InvalidObject("?", name, "kind", "is required")
     api_version = document.get("apiVersion")
@@ -83,7 +83,8 @@ def _head(document: object) -> _Head:
     return _Head(document, GroupKind(group, kind), version, name)
 
 
-def _name(document: Mapping[str, object]) -> str:
+def name_of(document: Mapping[str, object]) -> str:
+    """For people: `default/web`, a `?` where it says none."""
     metadata = document.get("metadata")
     if not isinstance(metadata, Mapping):
         return "?"

@@ -7,7 +7,7 @@ backend that would be rejected), what a note. Rules: reads exactly as `run` read
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -15,7 +15,10 @@ import click
 from agent.cli.exits import Exit
 from agent.cli.findings import findings
 from agent.pipeline import Wanted, wanted
+from agent.sources import file as manifest_file
+from agent.sources.base import SourceError
 from agent.sources.folder_state import SUFFIXES, FolderState
+from agent.sources.manifest import named
 from agent.status import with_times
 from routes.gateways import CONTROLLER
 from routes.objects import Gateway, GatewayClass, L4Route, Object, ObjectKey
@@ -35,10 +38,11 @@ def check(folder: Path, strict: bool) -> None:
         raise AssertionError(folder)
     objects: dict[ObjectKey, Object] = dict(update.upserts)
     result = wanted(objects, ())
+    left_out = _left_out(update.errors)
     unknown, ignored = [x for x in update.notes if x.field], [x for x in update.notes if not x.field]
     warnings = [
         *map(str, unknown),
-        *_loose_ends(objects),
+        *_loose_ends(objects, left_out),
         *_status_warnings(result),
         *_backend_warnings(result),
         *_folders(folder),
@@ -47,7 +51,9 @@ def check(folder: Path, strict: bool) -> None:
     for error in update.errors:
         click.echo(f"error: {error}", err=True)
     for name in sorted({x.origin for x in update.errors}):
-        click.echo(f"note: {name}: left out as a whole because of its errors", err=True)
+        what = ", ".join(f"{kind} {x}" for (kind, x), origin in left_out.items() if origin == name)
+        missing = f", so that to the others these are missing: {what}" if what else ""
+        click.echo(f"note: {name}: left out as a whole because of its errors{missing}", err=True)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     for note in ignored:
@@ -58,6 +64,16 @@ def check(folder: Path, strict: bool) -> None:
     )
     if update.errors or (strict and warnings):
         raise click.exceptions.Exit(Exit.FINDINGS)
+
+
+def _left_out(errors: Iterable[SourceError]) -> Mapping[tuple[str, str], str]:
+    """Kind and name of what stands in files with errors -> the file."""
+    found: dict[tuple[str, str], str] = {}
+    for origin in sorted({x.origin for x in errors}):
+        match manifest_file.read(Path(origin)):
+            case manifest_file.Text(text):
+                found |= dict.fromkeys(named(text), origin)
+    return found
 
 
 def _folders(folder: Path) -> Iterator[str]:
@@ -75,20 +91,25 @@ def _suffixes(folder: Path) -> Iterator[str]:
             yield f"{path}: is not read: name it {path.with_suffix(path.suffix.lower()).name}"
 
 
-def _loose_ends(objects: Mapping[ObjectKey, Object]) -> Iterator[str]:
+def _loose_ends(objects: Mapping[ObjectKey, Object], left_out: Mapping[tuple[str, str], str]) -> Iterator[str]:
     """References upwards that lead nowhere in this folder: the API leaves them alone, since others may own them."""
+
+    def lacking(kind: str, name: str) -> str:
+        origin = left_out.get((kind, name))
+        return f"is in {origin}, which was left out" if origin else "is not in this folder"
+
     classes = {x.metadata.name: x for x in objects.values() if isinstance(x, GatewayClass)}
-    gateways = {(x.metadata.namespace, x.metadata.name) for x in objects.values() if isinstance(x, Gateway)}
+    gateways = {str(key) for key, x in objects.items() if isinstance(x, Gateway)}
     for key, x in sorted(objects.items()):
-        if isinstance(x, Gateway) and x.spec.gateway_class_name not in classes:
-            yield f"Gateway {key}: there is no GatewayClass {x.spec.gateway_class_name} in this folder"
+        if isinstance(x, Gateway) and (name := x.spec.gateway_class_name) not in classes:
+            yield f"Gateway {key}: its GatewayClass {name} {lacking(GatewayClass.KIND, name)}"
         if isinstance(x, GatewayClass) and x.spec.controller_name != CONTROLLER:
             yield f"GatewayClass {key}: its controllerName {x.spec.controller_name} is not ours ({CONTROLLER})"
         if isinstance(x, L4Route):
             for parent in x.spec.parent_refs:
-                where = (parent.namespace or x.metadata.namespace, parent.name)
+                where = f"{parent.namespace or x.metadata.namespace}/{parent.name}"
                 if parent.kind == Gateway.KIND and where not in gateways:
-                    yield f"{key.kind} {key}: its parent, Gateway {'/'.join(where)}, is not in this folder"
+                    yield f"{key.kind} {key}: its parent, Gateway {where}, {lacking(Gateway.KIND, where)}"
 
 
 def _status_warnings(result: Wanted) -> Iterator[str]:

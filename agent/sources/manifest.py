@@ -7,12 +7,13 @@ Must never: touch the file system.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from agent.sources.base import SourceError
 from agent.sources.yamldoc import BadYaml, Document, documents
-from routes.decode import decode, ignored
+from routes.decode import decode, ignored, name_of
 from routes.doubts import doubts
 from routes.errors import InvalidObject
 from routes.objects import Object, ObjectKey
@@ -66,6 +67,18 @@ def parse(origin: str, text: str) -> Parsed:
             line = document.line_of(told.field)
             notes.append(SourceError(origin, line, describe(document), told.field, told.problem))
     return Parsed({} if errors else objects, tuple(errors), tuple(notes))
+
+
+def named(text: str) -> Iterator[tuple[str, str]]:
+    """Kind and name (`default/web`) of everything in `text` that says them, be it right or not."""
+    try:
+        found = documents(text)
+    except BadYaml:
+        return
+    for document in found:
+        value = document.value
+        if isinstance(value, dict) and isinstance(value.get("kind"), str):
+            yield value["kind"], name_of(value)
 
 
 def describe(document: Document) -> str:

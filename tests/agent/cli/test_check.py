@@ -135,7 +135,7 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: TCPRoute, name: web
         (
             (GATEWAY.replace("gatewayClassName: penstock", "gatewayClassName: penstok"),),
             [
-                "warning: Gateway default/edge: there is no GatewayClass penstok in this folder",
+                "warning: Gateway default/edge: its GatewayClass penstok is not in this folder",
                 "warning: nothing is served",
             ],
         ),
@@ -189,6 +189,19 @@ def test_errors_name_file_line_object_and_field(tmp_path: Path) -> None:
     assert lines[-1].startswith(f"note: {tmp_path}/c.yaml:1: Deployment")
     assert result.exit_code == 1
     assert result.stdout == "0 objects, 0 listeners, errors: 2, warnings: 1\n"
+
+
+def test_what_stands_in_a_file_with_errors_is_not_said_not_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "gw.yaml").write_text(text(GATEWAY, service("a")).replace("port: 80", "port: 0"))
+    (tmp_path / "route.yaml").write_text(text(route(a=1)))
+    lines = check(tmp_path).stderr.splitlines()
+    (note,) = (x for x in lines if x.startswith("note: "))
+    left_out = "left out as a whole because of its errors, so that to the others these are missing: "
+    assert note.startswith(f"note: {tmp_path}/gw.yaml: {left_out}GatewayClass ")
+    assert "Gateway default/edge, Service default/a" in note
+    assert (
+        f"warning: TCPRoute default/web: its parent, Gateway default/edge, is in {tmp_path}/gw.yaml, which was left out"
+    ) in lines
 
 
 def test_a_folder_in_the_folder_that_has_manifests_is_warned_of(tmp_path: Path) -> None:
