@@ -320,7 +320,9 @@ def _why_by_policy(packet: Packet, outcome: Outcome, listener: ListenerReport | 
         met = outcome.asked
         who = f"source {met.one_source}" if met and met.one_source and not met.is_full else "the listener"
         return f"{who} has as many connections as FlowPolicy {names} allows"
-    return f"FlowPolicy {names} does not let {packet.tuple.source if packet.tuple else ''} begin flows"
+    said = outcome.asked.source if outcome.asked else None
+    rule = f"{said.network} is in deny" if said is not None and not said.allowed else "it is in no network of allow"
+    return f"FlowPolicy {names} does not let {packet.tuple.source if packet.tuple else ''} begin flows: {rule}"
 
 
 def _rejected(listener: ListenerReport | None) -> str:

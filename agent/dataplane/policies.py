@@ -15,7 +15,7 @@ from agent.dataplane.addresses import FAMILIES, to_octets
 from agent.dataplane.records import Record
 from agent.dataplane.tables import Tables
 from loader.maps import Map
-from routes.plan import SourceRange
+from routes.plan import Address, SourceRange
 
 _FIELDS = tuple(x.name for x in fields(PolicyEntry) if x.name != "sources")
 
@@ -47,6 +47,13 @@ def read_policy(tables: Tables, number: int, ranges: Iterable[SourceRange]) -> P
             held.append(_range(tables, key, value))
     entry = _entry(found, held) if found is not None else _NOTHING
     return entry if entry != _NOTHING else None
+
+
+def deciding(tables: Tables, number: int, source: Address) -> SourceRange | None:
+    """The range of a policy that decides for a client, None if it is in none. Goes through all that are held."""
+    ranges = (_range(tables, key, value) for key, value in tables.source_ranges.items() if key["policy_id"] == number)
+    within = (x for x in ranges if source in x.network)
+    return max(within, key=lambda x: x.network.prefixlen, default=None)
 
 
 def write_policies(tables: Tables, wanted: Mapping[int, PolicyEntry], held: Mapping[int, PolicyEntry]) -> None:

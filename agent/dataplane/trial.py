@@ -31,12 +31,13 @@ from agent.dataplane.links import name_of, node_addresses, read_links
 from agent.dataplane.met import MetFlow, find, halves, reply_of
 from agent.dataplane.network import require_hooks
 from agent.dataplane.places import Place, Surroundings
+from agent.dataplane.policies import deciding
 from agent.dataplane.tables import Tables
 from agent.packet import TCP, UDP, Packet, Tuple
 from agent.slots import slot_of
 from loader.attach import attachments
 from loader.running import constants, tag
-from routes.plan import Address, Network, Protocol
+from routes.plan import Address, Network, Protocol, SourceRange
 
 _REPEATS = 16
 _LONGEST = 3500  # octets: the kernel takes a page in a test run, less what it needs itself
@@ -46,7 +47,8 @@ _LONGEST = 3500  # octets: the kernel takes a page in a test run, less what it n
 class Asked:
     """Whom a packet, or the request of its flow, is addressed to. `gateway`: flags of table `gateways`, None: it is no
     gateway's address. `is_full`: the listener has as many connections as its policy allows; `one_source`: the network
-    whose connections that policy counts together with this packet's, None: it counts none by source."""
+    whose connections that policy counts together with this packet's, None: it counts none by source. `source`: what its
+    policy says of the packet's source, None: nothing."""
 
     address: Address
     port: int
@@ -54,6 +56,7 @@ class Asked:
     listener: ListenerEntry | None
     is_full: bool = False
     one_source: Network | None = None
+    source: SourceRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +201,12 @@ class Trial:
             found = self._tables.listeners.get(records.listener_key_record(key))
             listener = records.listener_of(found) if found else None
         flags = gateway["flags"] if gateway else None
-        if listener is None or protocol != TCP:
-            return Asked(to.address, to.port, flags, listener)
+        if listener is None:
+            return Asked(to.address, to.port, flags, None)
         source = packet.tuple.source
+        said = deciding(self._tables, listener.policy_id, source) if listener.policy_id else None
+        if protocol != TCP:
+            return Asked(to.address, to.port, flags, listener, source=said)
         policy = self._tables.policies.get(listener.policy_id)
         return Asked(
             to.address,
@@ -209,6 +215,7 @@ class Trial:
             listener,
             0 < policy["per_listener"] <= self._tables.listener_connections.get(listener.listener_id)["open"],
             ip_network((source, policy[f"source{source.version}"]), strict=False) if policy["per_source"] else None,
+            said,
         )
 
     def _slot(self, packet: Packet, asked: Asked | None, chosen: int, seed: int) -> int | None:

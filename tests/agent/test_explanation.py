@@ -15,6 +15,7 @@ from agent.explanation import explain
 from agent.packet import Packet
 from agent.verdicts import MEANING
 from loader.hook import Direction
+from routes.plan import SourceRange
 from tests.agent.outcomes import LISTENERS, asked, met, outcome, packet, place, served
 
 
@@ -106,8 +107,14 @@ def test_way(came_to: Outcome, says: str | None) -> None:
             "it falls on the share that is rejected (default/b:80: there is no such Service)",
         ),
         (outcome("VERDICT_REJECTED_RST", met=met(), backend_id=12), "the flow's backend is gone"),
-        (outcome("DROP_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
-        (outcome("VERDICT_REFUSED_DENIED"), "FlowPolicy default/inside does not let 198.51.100.1 begin flows"),
+        (
+            outcome("DROP_DENIED", asked=replace(asked(), source=SourceRange(ip_network("198.51.100.0/24"), False))),
+            "FlowPolicy default/inside does not let 198.51.100.1 begin flows: 198.51.100.0/24 is in deny",
+        ),
+        (
+            outcome("VERDICT_REFUSED_DENIED"),
+            "FlowPolicy default/inside does not let 198.51.100.1 begin flows: it is in no network of allow",
+        ),
         (
             outcome("VERDICT_REFUSED_LIMIT", asked=limited(full=True)),
             "the listener has as many connections as FlowPolicy default/inside allows",

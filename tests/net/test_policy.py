@@ -123,7 +123,10 @@ def test_who_is_denied_is_told_by_explain_and_status(gateway: Gateway, family: i
         at = f"{OTHER[4]}:40000" if family == 4 else f"[{OTHER[6]}]:40000"
         to = f"{GATEWAY[4]}:{PORT}" if family == 4 else f"[{GATEWAY[6]}]:{PORT}"
         said = gateway.command("explain", "tcp", at, to).stdout
-        assert f"FlowPolicy default/p does not let {OTHER[family]} begin flows" in said
+        assert (
+            f"FlowPolicy default/p does not let {OTHER[family]} begin flows: {ip_network(OTHER[family])} is in deny"
+            in said
+        )
         conditions = {
             x["name"]: [(y["type"], y["reason"]) for place in x["places"] for y in place["conditions"]]
             for x in gateway.status()["objects"]
