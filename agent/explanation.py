@@ -115,7 +115,7 @@ def _steps(packet: Packet, outcome: Outcome, listeners: Sequence[ListenerReport]
     if outcome.asked is not None:
         yield from _gateway(packet, outcome, outcome.asked, listener, listeners)
     if packet.flow is not None and (outcome.met or outcome.flow or (outcome.asked and outcome.asked.listener)):
-        yield Step("flow", _met(outcome))
+        yield Step("flow", _met(packet, outcome))
     yield from _backend(outcome, listener)
     if outcome.flow is not None and outcome.verdict in _CARRIED:
         yield Step("backend sees", _seen(outcome, outcome.flow))
@@ -167,10 +167,13 @@ def _listener(outcome: Outcome, listeners: Sequence[ListenerReport]) -> Listener
 # ---- flow
 
 
-def _met(outcome: Outcome) -> str:
+def _met(packet: Packet, outcome: Outcome) -> str:
     met, flow = outcome.met, outcome.flow
     if met is None:
-        return "none: it begins a new one" if flow is not None else "none"
+        if flow is None:
+            return "none"
+        midstream = packet.tuple is not None and packet.tuple.protocol == TCP and "S" not in packet.flags
+        return "none: a stream that is under way is adopted as a new one" if midstream else "none: it begins a new one"
     said = _described(met)
     if flow is None:
         return f"{said}; this packet ends it" if outcome.verdict != "VERDICT_NOT_OURS" else said

@@ -152,6 +152,12 @@ def test_flow(before: Any, after: Any, says: str) -> None:
     assert says in steps(served(met=before, flow=after))["flow"]
 
 
+def test_a_stream_that_is_met_in_its_middle_is_adopted() -> None:
+    came_to = served(met=None)
+    assert steps(came_to, packet(flags="A"))["flow"] == "none: a stream that is under way is adopted as a new one"
+    assert steps(came_to, packet(17))["flow"] == "none: it begins a new one"
+
+
 @pytest.mark.parametrize(
     ("came_to", "topic", "says"),
     [
