@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import click
@@ -148,7 +148,8 @@ def _tuple(protocol: str, source: str, destination: str) -> Tuple:
             raise click.UsageError("ICMP has no ports")
         return Tuple(ICMP if to.version == 4 else ICMPV6, from_, 0, to, 0)
     if dport is None:
-        raise click.UsageError(f"say which port of {to}: " + (f"[{to}]:PORT" if to.version == 6 else f"{to}:PORT"))
+        meant = f", or is {x} meant?" if (x := _bracketed(destination)) else ""
+        raise click.UsageError(f"say which port of {to}: {f'[{to}]' if to.version == 6 else to}:PORT{meant}")
     return Tuple(TCP if protocol == "tcp" else UDP, from_, _EPHEMERAL if sport is None else sport, to, dport)
 
 
@@ -167,6 +168,16 @@ def _end(text: str, what: str) -> tuple[Address, int | None]:
     if not (port or "").isascii() or not (port or "").isdigit() or int(port or "0") > 65_535:
         raise click.BadParameter(f"{text!r} does not end in a port from 0 to 65535", param_hint=f"'{what}'")
     return address, int(port or "0")
+
+
+def _bracketed(text: str) -> str:
+    """What an IPv6 address without brackets is when its last group is a port; "" if it cannot be one."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return ""
+    return f"[{address}]:{port}" if port.isdecimal() and int(port) <= 65_535 else ""
 
 
 def _made(wanted: Tuple, flags: str | None, met: MetFlow | None) -> Packet:

@@ -373,6 +373,7 @@ def test_it_is_the_agents_network_wherever_it_is_asked(gateway: Gateway, family:
         (("sctp", "10.0.0.1", "10.0.0.2"), "'sctp' is not one of"),
         (("tcp", "10.0.0.1", "10.0.0.2"), "say which port of 10.0.0.2: 10.0.0.2:PORT"),
         (("udp", "fd00::1", "fd00::2"), "say which port of fd00::2: [fd00::2]:PORT"),
+        (("udp", "fd00::1", "fd00::2:80"), "[fd00::2:80]:PORT, or is [fd00::2]:80 meant?"),
         (("tcp", "fe80::1%eth0", "[fe80::2]:1"), "'fe80::1%eth0' is no address, or address and port"),
         (("tcp", "me", "10.0.0.2:1"), "'me' is no address, or address and port"),
         (("tcp", "10.0.0.1:x", "10.0.0.2:1"), "'10.0.0.1:x' does not end in a port"),
