@@ -8,8 +8,11 @@ repair.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+
+from agent.cli.environment import variable
 
 _COMMANDS = ("run", "status", "check", "flows", "top", "trace", "explain", "down")
 
@@ -23,6 +26,15 @@ class _Lazy(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"agent.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            if error.ctx is not None and error.param is not None and (name := variable(error.ctx, error.param)):
+                said = f"{error.message} (from the environment: {name})"
+                raise click.BadParameter(said, error.ctx, error.param, error.param_hint) from None
+            raise
 
 
 @click.group(

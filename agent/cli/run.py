@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from agent import daemon
+from agent.cli.environment import variable
 from agent.cli.options import from_to, limits_of, places, sizes_and_limits, tables_of
 from agent.cli.parameters import port_range
 from agent.cli.problems import as_cli_errors
@@ -121,7 +122,15 @@ def _settings(uplinks: tuple[str, ...], delivery: str, values: dict[str, Any]) -
             metrics_address=values["metrics_address"],
         )
     except SettingsError as error:
-        raise click.UsageError("\n".join(error.faults)) from None
+        raise click.UsageError("\n".join(map(_with_variable, error.faults))) from None
+
+
+def _with_variable(fault: str) -> str:
+    """A fault of a setting, which begins with its option, and the variable that it came from."""
+    ctx = click.get_current_context()
+    option = fault.partition(":")[0]
+    names = (variable(ctx, x) for x in ctx.command.params if option in x.opts)
+    return fault + "".join(f" (from the environment: {x})" for x in names if x)
 
 
 def _say_started(started: daemon.Started) -> None:

@@ -6,7 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from agent.cli.main import main
 from tests.agent.node import PENSTOCK, Node
 from tests.agent.objects import GATEWAY, endpoint_slice, route, service
 
@@ -38,6 +40,21 @@ def run(machine: Node, *options: str, code: int) -> list[str]:
 )
 def test_a_wrong_setting_is_a_wrong_command_line(machine: Node, options: tuple[str, ...], says: str) -> None:
     assert says in "\n".join(run(machine, *options, code=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PENSTOCK_RUN_TCP_FLOWS", "abc"),
+        ("PENSTOCK_RUN_TCP_FLOWS", "1"),
+        ("PENSTOCK_RUN_SNAT_ADDRESS", "me"),
+        ("PENSTOCK_RUN_UPLINK", "no/such"),
+    ],
+)
+def test_a_wrong_setting_of_the_environment_is_told_with_its_variable(tmp_path: Path, name: str, value: str) -> None:
+    done = CliRunner().invoke(main, ["run", "--manifests", str(tmp_path)], env={name: value})
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f" (from the environment: {name})\n")
 
 
 def test_every_wrong_setting_is_named_at_once(machine: Node) -> None:
