@@ -32,6 +32,8 @@ def complaint(kind: type, document: object, message: str) -> tuple[str, str]:
     if (unknown := _UNKNOWN.match(problem)) is not None:
         return _under(path, unknown["field"]), _no_field(found, unknown["field"])
     words = _wanted(*found) if found is not None else ""
+    if words:
+        words += "".join(_beside(kind, document, path))
     return path, words or problem[:1].lower() + problem[1:]
 
 
@@ -81,6 +83,18 @@ def _wanted(described: Type, value: object) -> str:
             case IntType(ge=int(least), le=int(most)):
                 return f"{value!r} is not a whole number from {least} to {most}"
     return ""
+
+
+def _beside(kind: type, document: object, path: str) -> Iterator[str]:
+    """What else is no word of its field in the same object: msgspec stops at the first."""
+    around, _, field = path.rpartition(".")
+    found = _follow(_described(kind), document, around)
+    value = found[1] if found is not None else None
+    for one in _fields(found):
+        name = one.encode_name
+        words = one.type.values if isinstance(one.type, LiteralType) else ()
+        if name != field and words and isinstance(value, Mapping) and name in value and value[name] not in words:
+            yield f"; {name}: {_wanted(one.type, value[name])}"
 
 
 def _choice(found: tuple[Type, object] | None, field: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from routes.duration import milliseconds
 from routes.errors import InvalidObject
-from routes.objects import EndpointSlice, FlowPolicy, Gateway, L4Route, Object, Service, TCPRoute, UDPRoute
+from routes.objects import EndpointSlice, FlowPolicy, Gateway, L4Route, Listener, Object, Service, TCPRoute, UDPRoute
 
 
 def check(checked: Object) -> None:
@@ -35,12 +35,13 @@ def refuse(checked: Object, field: str, problem: str) -> InvalidObject:
 def _gateway(gateway: Gateway) -> None:
     listeners = gateway.spec.listeners
     _unique(gateway, "spec.listeners[{}].name", (x.name for x in listeners), "is the name of an earlier listener")
-    _unique(
-        gateway,
-        "spec.listeners[{}].port",
-        ((x.port, x.protocol, x.hostname) for x in listeners),
-        "is used by an earlier listener with the same protocol and hostname",
-    )
+    first: dict[Hashable, Listener] = {}
+    for i, listener in enumerate(listeners):
+        other = first.setdefault((listener.port, listener.protocol, listener.hostname), listener)
+        if other is not listener:
+            host = f", hostname {listener.hostname}," if listener.hostname else ""
+            what = f"{listener.protocol} port {listener.port}{host} is that of listener {other.name} already"
+            raise refuse(gateway, f"spec.listeners[{i}].port", what)
     for i, listener in enumerate(listeners):
         if listener.protocol in ("TCP", "UDP") and listener.hostname:
             raise refuse(gateway, f"spec.listeners[{i}].hostname", f"must be absent for protocol {listener.protocol}")
@@ -106,10 +107,13 @@ def _idle(policy: FlowPolicy, field: str, text: str) -> None:
 def _network(checked: Object, field: str, text: str) -> None:
     if not _CIDR.fullmatch(text):
         raise refuse(checked, field, f"{text!r} is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32")
-    try:
-        network = ip_network(text)
-    except ValueError as error:
-        raise refuse(checked, field, str(error)) from None
+    address, _, bits = text.partition("/")
+    longest = _ip(checked, field, address).max_prefixlen
+    if int(bits) > longest:
+        raise refuse(checked, field, f"{text!r}: a prefix has {longest} bits at most")
+    network = ip_network(text, strict=False)
+    if network.network_address != ip_address(address):
+        raise refuse(checked, field, f"{text!r} has host bits set: is {network} meant?")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         meant = f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}"
         raise refuse(checked, field, f"{text!r} is no network of IPv6 clients: for those of IPv4 say {meant}")

@@ -127,7 +127,7 @@ WRONG = [
         GATEWAY,
         (*LISTENER, "protocol"),
         "TCP",
-        "spec.listeners[1].port: is used by an earlier listener with the same protocol and hostname",
+        "spec.listeners[1].port: TCP port 80 is that of listener a already",
     ),
     (GATEWAY, (*LISTENER, "hostname"), "a.b", "spec.listeners[1].hostname: must be absent for protocol UDP"),
     (GATEWAY, (*LISTENER, "tls"), {}, "spec.listeners[1].tls: must be absent for protocol UDP"),
@@ -245,6 +245,12 @@ WRONG = [
     (POLICY, ("spec", "connections", "perClient"), 1, "connections.perClient: is no field; is perSource meant?"),
     (POLICY, ("spec", "connections", "perListner"), 1, "perListner: is no field; is perListener meant?"),
     (POLICY, (*TARGET, "group"), "", "spec.targetRefs[1].group: '' is not gateway.networking.k8s.io"),
+    (
+        POLICY,
+        TARGET,
+        {"group": "", "kind": "Service", "name": "r"},
+        "targetRefs[1].group: '' is not gateway.networking.k8s.io; kind: 'Service' is none of Gateway, TCPRoute,",
+    ),
     (POLICY, (*TARGET, "sectionName"), "a", "spec.targetRefs[1].sectionName: must be absent for a TCPRoute"),
     (
         POLICY,
@@ -255,8 +261,18 @@ WRONG = [
     (POLICY, ("spec", "sources", "denied"), "Reset", "spec.sources.denied: 'Reset' is none of Drop, Reject"),
     (POLICY, ("spec", "sources", "allow", 1), "10.0.0.1", "spec.sources.allow[1]: '10.0.0.1' is not a CIDR such as"),
     (POLICY, ("spec", "sources", "allow", 1), "10.0.0.0/255.0.0.0", "spec.sources.allow[1]: '10.0.0.0/255.0.0.0' is"),
-    (POLICY, ("spec", "sources", "allow", 1), "10.0.0.1/8", "spec.sources.allow[1]: 10.0.0.1/8 has host bits set"),
-    (POLICY, ("spec", "sources", "deny", 0), "10.0.0.0/33", "spec.sources.deny[0]: '10.0.0.0/33' does not appear to"),
+    (
+        POLICY,
+        ("spec", "sources", "allow", 1),
+        "10.0.0.1/8",
+        "spec.sources.allow[1]: '10.0.0.1/8' has host bits set: is 10.0.0.0/8 meant?",
+    ),
+    (
+        POLICY,
+        ("spec", "sources", "deny", 0),
+        "10.0.0.0/33",
+        "spec.sources.deny[0]: '10.0.0.0/33': a prefix has 32 bits at most",
+    ),
     (POLICY, ("spec", "idle", "tcp"), "30", "spec.idle.tcp: '30' is not a duration such as 30s or 1h30m"),
     (
         POLICY,
