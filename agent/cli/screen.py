@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-_WIDE = 160  # columns, where nobody's terminal says otherwise: in a pipe or a file nothing need be cut
+_WIDE = 100_000  # columns, where nobody's terminal says otherwise: in a pipe or a file nothing is cut or folded
 
 
 def console() -> Console:
-    """As wide as the terminal; in a pipe wide enough for everything, unless COLUMNS says otherwise.
+    """As wide as the terminal; in a pipe as wide as the rows need, unless COLUMNS says otherwise.
 
     Text is shown as it is: to rich's markup an IPv6 address in brackets would be a style, and vanish.
     """

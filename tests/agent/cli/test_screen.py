@@ -15,3 +15,14 @@ def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str], text: str) -
     table.add_row(text)
     console().print(table)
     assert text in capsys.readouterr().out
+
+
+def test_in_a_pipe_lines_are_as_wide_as_their_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = titled("Flows")
+    table.add_column("client", overflow="fold")
+    table.add_row("a" * 500)
+    console().print(table)
+    assert "a" * 500 in capsys.readouterr().out
