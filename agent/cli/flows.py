@@ -19,6 +19,7 @@ from agent.cli.size import size
 from agent.cli.table import titled
 from agent.dataplane.flows import FlowRecord
 from agent.dataplane.view import View
+from agent.run_dir import MEMORY
 from agent.words import label, words
 from routes.plan import Protocol
 
@@ -31,6 +32,11 @@ def flows(output: str, limit: int, pin_dir: Path, run_dir: Path, object_dir: Pat
     """List flows: who, through which gateway address, to which backend. JSON is one flow a line."""
     with as_cli_errors(), View.open(pin_dir, run_dir, object_dir) as view:
         names = view.names().backends
+        if not (run_dir / MEMORY).exists():
+            click.echo(
+                f"note: no backend's name is known: there is no {MEMORY} in {run_dir}, which the agent's --run-dir has",
+                err=True,
+            )
         shown = itertools.islice(view.flows(), limit)
         if output == "json":
             for flow in shown:

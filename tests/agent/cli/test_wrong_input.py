@@ -176,6 +176,15 @@ def test_another_run_dir_than_the_agents(machine: Node, tmp_path: Path, command:
     assert line.startswith(f"error: no report in {tmp_path}")
 
 
+def test_flows_say_why_they_have_no_names(machine: Node, tmp_path: Path) -> None:
+    machine.write("web.yaml", *WEB)
+    machine.start()
+    machine.until(lambda x: x["ready"])
+    (line,) = machine.penstock("flows", "--run-dir", str(tmp_path)).stderr.splitlines()
+    assert line.startswith(f"note: no backend's name is known: there is no dataplane.json in {tmp_path}")
+    assert machine.penstock("flows").stderr == ""
+
+
 @pytest.mark.parametrize("words", [("explain", "tcp", "10.0.0.1", "10.0.0.2:80"), ("trace", "--count", "1")])
 def test_another_run_dir_than_the_agents_in_another_network_namespace(
     machine: Node, tmp_path: Path, words: tuple[str, ...]
