@@ -155,7 +155,8 @@ class Report:
     @property
     def ready(self) -> bool:
         """Whether the kernel was read back as wanted since the agent started, the last attempt did not fail, and an
-        uplink is there: without one no client beyond the node is served, however right the tables are.
+        uplink is there: without one clients beyond the node are not served, or are seen as the gateway's address,
+        however right the tables are.
         """
         holds = self.source.synced and self.applied.verified_at is not None and not self.applied.error
         return holds and bool(self.uplinks)

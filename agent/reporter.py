@@ -142,7 +142,9 @@ def _lack(wiring: Wiring) -> str:
     """Why no listener is served, whatever the tables hold; "" if nothing is lacking."""
     if wiring.faults:
         return wiring.faults[0]
-    return "" if wiring.uplinks else "no uplink is there: no client beyond this node is served"
+    if wiring.uplinks:
+        return ""
+    return "no uplink is there: clients beyond this node are not served, or are seen as the gateway's address"
 
 
 def _same_statuses(before: Outcome, now: Outcome) -> bool:
