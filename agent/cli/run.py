@@ -1,7 +1,7 @@
 """`penstock run`: be this node's agent.
 
 Decides: what is said at the start and at the end. Rules: features, sizes and memory are shown, so that an operator
-sees what the node takes part with; leaving says that everything goes on.
+sees what the node takes part with; leaving says that everything goes on. All of it is in the log, with its time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from agent.cli.problems import as_cli_errors
 from agent.cli.size import size
 from agent.dataplane.checks import features
 from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -101,7 +103,7 @@ def run(manifests: Path, uplinks: tuple[str, ...], delivery: str, **values: Any)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events; what they meant is told by us
     with as_cli_errors():
         daemon.run(settings, manifests, features(), _say_started)
-    click.echo("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
+    log.info("stopped; everything goes on in the kernel as it is (`penstock down` would remove it)")
 
 
 def _settings(uplinks: tuple[str, ...], delivery: str, values: dict[str, Any]) -> Settings:
@@ -134,10 +136,11 @@ def _with_variable(fault: str) -> str:
 
 
 def _say_started(started: daemon.Started) -> None:
-    click.echo(f"penstock {version('penstock')}, {started.source}, {started.url}status and {started.url}metrics")
-    click.echo(", ".join(f"{name} {value}" for name, value in started.features.items()))
+    log.info("penstock %s, %s, %sstatus and %smetrics", version("penstock"), started.source, started.url, started.url)
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in started.features.items()))
     for use in started.tables:
         if use.bytes_per_flow:
-            click.echo(f"table {use.name}: {use.room:,} flows of {use.bytes_per_flow} bytes, {size(use.memory_bytes)}")
+            flows = f"{use.room:,} flows of {use.bytes_per_flow} bytes"
+            log.info("table %s: %s, %s", use.name, flows, size(use.memory_bytes))
     total = sum(x.memory_bytes for x in started.tables)
-    click.echo(f"all tables together take {size(total)} of the kernel's memory")
+    log.info("all tables together take %s of the kernel's memory", size(total))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -159,6 +160,16 @@ def test_an_uplink_that_is_not_there_is_waited_for(machine: Node) -> None:
     assert "no uplink is there" in str(status["objects"])
     machine.command("ip", "link", "set", "other0", "name", "uplink0")
     assert machine.until(lambda x: x["ready"])["uplinks"] == ["uplink0"]
+
+
+def test_every_line_of_the_log_has_its_time(machine: Node) -> None:
+    machine.write("web.yaml", *WEB)
+    agent = machine.start()
+    machine.until(lambda x: x["ready"])
+    agent.end(signal.SIGTERM)
+    lines = agent.said().splitlines()
+    assert [x for x in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ", x)] == []
+    assert any("stopped; everything goes on" in x for x in lines)
 
 
 @pytest.mark.parametrize("command", ["status", "flows", "top"])
