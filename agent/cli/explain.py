@@ -81,7 +81,7 @@ def explain(
     with as_cli_errors(), beside_agent(run_dir), Trial.open(pin_dir, object_dir) as trial:
         met = trial.met(wanted.flow if isinstance(wanted, Packet) else wanted)
         packet = wanted if isinstance(wanted, Packet) else _made(wanted, flags, met)
-        around = trial.surroundings(packet.tuple.source if packet.tuple else None)
+        around = trial.surroundings(packet.tuple)
         try:
             place = choose(around, met, interface, direction)
         except WrongPlace as error:

@@ -1,7 +1,8 @@
 """Where a packet that somebody asks about is seen: at which interface, by which program. Pure.
 
 Rules: what was asked for counts, if one of our hooks is there. Else a reply of a known flow is where that flow's
-replies pass; anything else is at the uplink that leads to its source, or at penstock0 if its source is on this node or
+replies pass, and what a backend on the node sends from its port, to no gateway's address, is looked for where replies
+leave; anything else is at the uplink that leads to its source, or at penstock0 if its source is on this node or
 behind one of its other interfaces: what comes from there without passing an uplink is routed to penstock0.
 """
 
@@ -42,12 +43,14 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """`hooked`: role of each interface with hooks, by ifindex. `links`: every interface. `source_way`: the ifindex by
-    which the packet's source is reached, 0 if that is on this node or cannot be reached."""
+    which the packet's source is reached, 0 if that is on this node or cannot be reached. `from_backend`:
+    whether the packet looks like a backend's reply."""
 
     hooked: Mapping[int, Role]
     links: Mapping[int, Link]
     source_way: int = 0
     source_here: bool = False
+    from_backend: bool = False
 
 
 def choose(around: Surroundings, met: MetFlow | None, interface: str = "", direction: Direction | None = None) -> Place:
@@ -104,4 +107,6 @@ def _usual(around: Surroundings, met: MetFlow | None) -> tuple[Role, Direction]:
         return (Role.POD, Direction.INGRESS) if met.record.redirected else (Role.UPLINK, Direction.EGRESS)
     way = around.hooked.get(around.source_way)
     inside = around.source_here or (around.source_way != 0 and way not in (Role.UPLINK, Role.LOCAL))
+    if inside and met is None and around.from_backend:
+        return Role.UPLINK, Direction.EGRESS
     return (Role.LOCAL, Direction.EGRESS) if inside else (Role.UPLINK, Direction.INGRESS)

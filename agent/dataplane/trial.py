@@ -32,6 +32,7 @@ from agent.dataplane.met import MetFlow, find, halves, reply_of
 from agent.dataplane.network import require_hooks
 from agent.dataplane.places import Place, Surroundings
 from agent.dataplane.policies import deciding
+from agent.dataplane.readback import read_backends
 from agent.dataplane.tables import Tables
 from agent.packet import TCP, UDP, Packet, Tuple
 from agent.slots import slot_of
@@ -111,14 +112,17 @@ class Trial:
         return find(self._tables.flows, self._tables.btf, flow)
 
     @translated()
-    def surroundings(self, source: Address | None) -> Surroundings:
-        """Of a packet with that source."""
+    def surroundings(self, flow: Tuple | None) -> Surroundings:
+        """Of a packet with that tuple."""
+        source = flow.source if flow else None
         roles = self._tables.btf.enum("interface_role")
         by_number = {int(roles[f"INTERFACE_{x.name}"]): x for x in Role}
         hooked = {index: by_number[x["role"]] for index, x in self._tables.interfaces.items()}
         with IPRoute() as netlink:
             way = _way_to(netlink, source) if source else 0
-            return Surroundings(hooked, read_links(netlink), way, source in node_addresses(netlink))
+            return Surroundings(
+                hooked, read_links(netlink), way, source in node_addresses(netlink), self._is_from_backend(flow)
+            )
 
     @translated()
     def run(self, packet: Packet, place: Place) -> Outcome:
@@ -147,6 +151,13 @@ class Trial:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _is_from_backend(self, flow: Tuple | None) -> bool:
+        """Whether it comes from a backend's address and port, and is for no gateway's address."""
+        if flow is None or self._tables.gateways.get(records.address_record(flow.destination)):
+            return False
+        held = read_backends(self._tables).values()
+        return any((x.address, x.port) == (flow.source, flow.sport) for x in held if x.state)
 
     def _hooked(self, place: Place) -> int:
         """Id of the program that sees the live packets there."""

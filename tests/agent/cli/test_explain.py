@@ -265,6 +265,7 @@ def test_a_share_that_is_rejected_for_some(gateway: Gateway) -> None:
         (("tcp", f"{CLIENT[4]}", "203.0.113.1:80"), "not_ours", "203.0.113.1 is no gateway's address"),
         (("udp", f"[{CLIENT[6]}]:1", "[2001:db8::1]:53"), "not_ours", "2001:db8::1 is no gateway's address"),
         (("tcp", "10.201.0.11:80", "203.0.113.1:80", "--interface", UPLINK, "--hook", "egress"), "not_ours", "no flow"),
+        (("tcp", f"{backend_addresses(11)[4]}:{PORT}", f"{CLIENT[4]}:9"), "not_ours", "it is a reply of no flow"),
         (("icmp", f"{CLIENT[4]}", f"{GATEWAY[4]}"), "ping", ""),
         (("icmp", f"{CLIENT[6]}", f"{GATEWAY[6]}"), "ping", ""),
         (("tcp", f"{GATEWAY[4]}:1", f"{GATEWAY[4]}:{ONE}"), "drop_martian", ""),

@@ -41,6 +41,20 @@ def test_usual_place(way: int, here: bool, flow: MetFlow | None, found: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("way", "here", "flow", "found"),
+    [
+        (5, False, None, "eth0 egress"),
+        (1, True, None, "eth0 egress"),
+        (3, False, None, "eth1 ingress"),  # a backend behind an uplink
+        (5, False, met(), "penstock0 egress"),  # it is a client as well, of a flow that is there
+        (5, False, LENT, "penstock0 egress"),
+    ],
+)
+def test_a_reply_of_no_flow_is_where_replies_leave(way: int, here: bool, flow: MetFlow | None, found: str) -> None:
+    assert str(choose(Surroundings(HOOKED, LINKS, way, here, from_backend=True), flow)) == found
+
+
+@pytest.mark.parametrize(
     ("interface", "direction", "flow", "found"),
     [
         ("eth1", None, None, "eth1 ingress"),
