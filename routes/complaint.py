@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 
-import msgspec.inspect
-from msgspec.inspect import IntType, LiteralType, Metadata, StructType, Type, UnionType, VarTupleType
+from msgspec.inspect import IntType, LiteralType, Metadata, StructType, Type
+
+from routes.described import alternatives, described, fields, members, path_to
 
 _AT = re.compile(r"^(?P<problem>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
@@ -25,56 +25,36 @@ def complaint(kind: type, document: object, message: str) -> tuple[str, str]:
     """msgspec's message about a document of that kind -> (field path, problem)."""
     match = _AT.match(message)
     problem, path = (match["problem"], match["path"]) if match else (message, "")
-    found = _follow(_described(kind), document, path)
+    found = _follow(described(kind), document, path)
     if (missing := _MISSING.match(problem)) is not None:
         instead = _instead(found, missing["field"])
-        return _under(path, missing["field"]), "is required" + (instead or _choice(found, missing["field"]))
+        return path_to(path, missing["field"]), "is required" + (instead or _choice(found, missing["field"]))
     if (unknown := _UNKNOWN.match(problem)) is not None:
-        return _under(path, unknown["field"]), _no_field(found, unknown["field"])
+        return path_to(path, unknown["field"]), _no_field(found, unknown["field"])
     words = _wanted(*found) if found is not None else ""
     if words:
         words += "".join(_beside(kind, document, path))
     return path, words or problem[:1].lower() + problem[1:]
 
 
-@cache
-def _described(kind: type) -> Type:
-    return msgspec.inspect.type_info(kind)
-
-
-def _under(path: str, field: str) -> str:
-    return f"{path}.{field}" if path else field
-
-
-def _follow(described: Type, value: object, path: str) -> tuple[Type, object] | None:
+def _follow(type_: Type, value: object, path: str) -> tuple[Type, object] | None:
     """The type and the value at a path; None where it does not lead to a field."""
     for name, index in _STEP.findall(path):
-        inner: Type | None = None
-        for one in _alternatives(described):
-            match one:
-                case StructType() if name and isinstance(value, Mapping) and name in value:
-                    inner = next((x.type for x in one.fields if x.encode_name == name), None)
-                case VarTupleType() if index and isinstance(value, list) and int(index) < len(value):
-                    inner = one.item_type
-        if inner is None:
+        step = name or int(index)
+        for member in members(type_, value):
+            if member.step == step and member.type is not None:
+                type_, value = member.type, member.value
+                break
+        else:
             return None
-        described, value = inner, value[name or int(index)]  # type: ignore[index]
-    return described, value
+    return type_, value
 
 
-def _alternatives(described: Type) -> Iterator[Type]:
-    match described:
-        case UnionType():
-            yield from described.types
-        case _:
-            yield described
-
-
-def _wanted(described: Type, value: object) -> str:
+def _wanted(type_: Type, value: object) -> str:
     """What a value would have to be, "" if that is not known better than msgspec says it."""
     if isinstance(value, Mapping | list):
         return ""
-    for one in _alternatives(described):
+    for one in alternatives(type_):
         match one:
             case Metadata(extra_json_schema={"description": str(what)}):
                 return f"{value!r} is not {what}"
@@ -88,9 +68,9 @@ def _wanted(described: Type, value: object) -> str:
 def _beside(kind: type, document: object, path: str) -> Iterator[str]:
     """What else is no word of its field in the same object: msgspec stops at the first."""
     around, _, field = path.rpartition(".")
-    found = _follow(_described(kind), document, around)
+    found = _follow(described(kind), document, around)
     value = found[1] if found is not None else None
-    for one in _fields(found):
+    for one in fields(found[0]) if found is not None else ():
         name = one.encode_name
         words = one.type.values if isinstance(one.type, LiteralType) else ()
         if name != field and words and isinstance(value, Mapping) and name in value and value[name] not in words:
@@ -98,29 +78,24 @@ def _beside(kind: type, document: object, path: str) -> Iterator[str]:
 
 
 def _choice(found: tuple[Type, object] | None, field: str) -> str:
-    wanted = next((x.type for x in _fields(found) if x.encode_name == field), None)
+    known = fields(found[0]) if found is not None else ()
+    wanted = next((x.type for x in known if x.encode_name == field), None)
     return f": {' or '.join(map(str, wanted.values))}" if isinstance(wanted, LiteralType) else ""
 
 
 def _instead(found: tuple[Type, object] | None, field: str) -> str:
     """What stands there and is no field, where a field is missing that it resembles."""
     value = found[1] if found is not None else None
-    known = {x.encode_name for x in _fields(found)}
+    known = {x.encode_name for x in fields(found[0])} if found is not None else set()
     strange = [str(x) for x in value if x not in known] if isinstance(value, Mapping) else []
     near = difflib.get_close_matches(field, strange, n=1)
     return f"; {near[0]} is no field: is {field} meant?" if near else ""
 
 
 def _no_field(found: tuple[Type, object] | None, field: str) -> str:
-    for one in _alternatives(found[0]) if found is not None else ():
+    for one in alternatives(found[0]) if found is not None else ():
         if isinstance(one, StructType) and (hint := getattr(one.cls, "HINTS", {}).get(field)):
             return f"is no field; {hint}"
-    known = [x.encode_name for x in _fields(found)]
+    known = [x.encode_name for x in fields(found[0])] if found is not None else []
     meant = difflib.get_close_matches(field, known, n=1)
     return "is no field; " + (f"is {meant[0]} meant?" if meant else f"there are {', '.join(known)}")
-
-
-def _fields(found: tuple[Type, object] | None) -> Iterator[msgspec.inspect.Field]:
-    for one in _alternatives(found[0]) if found is not None else ():
-        if isinstance(one, StructType):
-            yield from one.fields

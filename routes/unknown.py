@@ -11,10 +11,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 
-import msgspec.inspect
+from msgspec.inspect import StructType, Type
 
+from routes.described import Member, described, fields, members, path_to
 from routes.objects import OWN_GROUP, SERVED, UNSERVED, GroupKind, Object, Trimmed
 
 _CLOSE = 0.8
@@ -30,7 +30,7 @@ class UnknownField:
 
 def unknown_fields(document: Mapping[str, object], decoded: Object) -> tuple[UnknownField, ...]:
     """The fields of `document`, which `decoded` was made from, that its kind does not have."""
-    return tuple(_unknown(document, _described(type(decoded)), ""))
+    return tuple(_unknown(described(type(decoded)), document, ""))
 
 
 def unknown_kind(wanted: GroupKind, version: str) -> UnknownField:
@@ -56,33 +56,20 @@ def no_kind_of_ours(kind: str) -> str:
     return f"{kind!r} is no kind of {OWN_GROUP}, which has {kinds}"
 
 
-@cache
-def _described(kind: type[Object]) -> msgspec.inspect.Type:
-    return msgspec.inspect.type_info(kind)
+def _unknown(type_: Type, value: object, at: str) -> Iterator[UnknownField]:
+    for member in members(type_, value):
+        where = path_to(at, member.step)
+        if member.type is not None:
+            yield from _unknown(member.type, member.value, where)
+        elif member.step not in _unread(member.of):
+            yield UnknownField(where, _problem(member))
 
 
-def _unknown(value: object, described: msgspec.inspect.Type, at: str) -> Iterator[UnknownField]:
-    match described:
-        case msgspec.inspect.UnionType():
-            for one in described.types:
-                yield from _unknown(value, one, at)
-        case msgspec.inspect.VarTupleType() if isinstance(value, list):
-            for position, item in enumerate(value):
-                yield from _unknown(item, described.item_type, f"{at}[{position}]")
-        case msgspec.inspect.StructType() if isinstance(value, Mapping):
-            known = {field.encode_name: field.type for field in described.fields}
-            for name, item in value.items():
-                where = f"{at}.{name}" if at else str(name)
-                if name in known:
-                    yield from _unknown(item, known[name], where)
-                elif name not in (unread := _unread(described.cls)):
-                    yield UnknownField(where, _problem(str(name), (*known, *unread)))
+def _unread(type_: Type) -> frozenset[str]:
+    return type_.cls.UNREAD if isinstance(type_, StructType) and issubclass(type_.cls, Trimmed) else frozenset()
 
 
-def _unread(kind: type) -> frozenset[str]:
-    return kind.UNREAD if issubclass(kind, Trimmed) else frozenset()
-
-
-def _problem(name: str, known: tuple[str, ...]) -> str:
-    meant = difflib.get_close_matches(name, known, n=1)
+def _problem(member: Member) -> str:
+    known = (*(x.encode_name for x in fields(member.of)), *_unread(member.of))
+    meant = difflib.get_close_matches(str(member.step), known, n=1)
     return "is no field of this kind and means nothing" + (f"; is {meant[0]} meant?" if meant else "")
