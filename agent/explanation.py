@@ -24,16 +24,16 @@ from loader.hook import Direction
 _ANSWERS = (
     "REJECTED_RST",
     "REJECTED_ICMP",
-    "REFUSED_FULL",
+    "REFUSED_TABLE_FULL",
     "REFUSED_COLLISION",
     "REFUSED_MIDSTREAM",
     "REFUSED_DENIED",
-    "REFUSED_LIMIT",
+    "REFUSED_LIMITED",
     "TOO_BIG",
     "NEIGHBOUR",
     "PING",
 )
-_CARRIED = ("VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMIT", "VERDICT_RELATED")
+_CARRIED = ("VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMITED", "VERDICT_RELATED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,11 @@ def _why(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> s
         case "VERDICT_REJECTED_RST" | "VERDICT_REJECTED_ICMP" | "DROP_REJECT_SHARE":
             return _why_turned_away(outcome, listener)
         case (
-            "VERDICT_REFUSED_DENIED" | "DROP_DENIED" | "VERDICT_REFUSED_LIMIT" | "VERDICT_RESET_LIMIT" | "DROP_LIMITED"
+            "VERDICT_REFUSED_DENIED"
+            | "DROP_DENIED"
+            | "VERDICT_REFUSED_LIMITED"
+            | "VERDICT_RESET_LIMITED"
+            | "DROP_LIMITED"
         ):
             return _why_by_policy(packet, outcome, listener)
         case "DROP_MALFORMED":
@@ -319,7 +323,7 @@ def _why_turned_away(outcome: Outcome, listener: ListenerReport | None) -> str:
 
 def _why_by_policy(packet: Packet, outcome: Outcome, listener: ListenerReport | None) -> str:
     names = " and ".join(listener.policies) if listener and listener.policies else "that the last report does not name"
-    if "LIMIT" in outcome.verdict:
+    if "LIMITED" in outcome.verdict:
         met = outcome.asked
         who = f"source {met.one_source}" if met and met.one_source and not met.is_full else "the listener"
         return f"{who} has as many connections as FlowPolicy {names} allows"

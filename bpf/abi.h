@@ -49,7 +49,10 @@ enum hook {
 	HOOK_COUNT = 4,
 };
 
-/* What became of a packet. Each packet at each hook ends in exactly one of these. DROP_* are drops. */
+/*
+ * What became of a packet. Each packet at each hook ends in exactly one of these. DROP_* are drops; DROP_x is what
+ * should have had the answer REFUSED_x and got none.
+ */
 enum verdict {
 	VERDICT_NOT_OURS = 0,	  /* passed on untouched */
 	VERDICT_FORWARDED = 1,	  /* request, rewritten, on its way to a backend */
@@ -57,28 +60,28 @@ enum verdict {
 	VERDICT_REDIRECTED = 3,	  /* seen again on its way out after our own redirect */
 	VERDICT_REJECTED_RST = 4, /* answered with a TCP reset: no listener, no backend, or its backend is gone */
 	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
-	VERDICT_REFUSED_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
+	VERDICT_REFUSED_TABLE_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
 	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
 	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow and port nobody knows */
 	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a reset or an ICMP error: a policy denies its source */
-	VERDICT_REFUSED_LIMIT = 10, /* ... with a TCP reset: listener, or source, has as many as a policy allows */
+	VERDICT_REFUSED_LIMITED = 10, /* ... with a TCP reset: listener, or source, has as many as a policy allows */
 	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than its way on, to a backend or a client */
 	VERDICT_NEIGHBOUR = 12,	  /* ARP or NDP for a gateway address, answered */
 	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
 	VERDICT_RELATED = 14,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
 	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until its datagram's first comes; seen again */
-	VERDICT_RESET_LIMIT = 16, /* as REFUSED_LIMIT when a handshake ends, on its way to its backend as a TCP reset */
+	VERDICT_RESET_LIMITED = 16, /* as REFUSED_LIMITED when a handshake ends, on its way to its backend as a TCP reset */
 	DROP_MALFORMED = 17,	  /* truncated or inconsistent header, addressed to a gateway */
 	DROP_FRAGMENT = 18,	  /* of anything but UDP, to a gateway; of UDP: overlaps, has no flow, or no room to wait */
 	DROP_PROTOCOL = 19,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
 	DROP_REJECT_SHARE = 20,	  /* UDP in the weight share of a backendRef that cannot be served */
 	DROP_NO_BACKEND = 21,	  /* listener without a pool, or an empty slot: a defect of the control plane */
 	DROP_RATE_LIMITED = 22,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 23,	  /* as REFUSED_FULL, but nothing could be answered */
-	DROP_FLOW_COLLISION = 24, /* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_TABLE_FULL = 23,	  /* as REFUSED_TABLE_FULL, but nothing could be answered */
+	DROP_COLLISION = 24, /* as REFUSED_COLLISION, but nothing could be answered */
 	DROP_MIDSTREAM = 25,	  /* as REFUSED_MIDSTREAM, but nothing could be answered */
 	DROP_DENIED = 26,	  /* new flow whose source a policy denies, and that is not or cannot be answered */
-	DROP_LIMITED = 27,	  /* as REFUSED_LIMIT, but nothing could be answered */
+	DROP_LIMITED = 27,	  /* as REFUSED_LIMITED, but nothing could be answered */
 	DROP_NO_FLOW = 28,	  /* of no flow, and not worth an answer (late reply, stray RST), or none can be made */
 	DROP_MARTIAN = 29,	  /* would begin a flow, but its source is a gateway address */
 	DROP_MOVING = 30,	  /* would begin a flow or go on with a handshake while an upgrade moves the flows */

@@ -156,7 +156,7 @@ static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, i
 	if (policy && (flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags))) {
 		if (is_at_limit(family, p, policy)) {
 			count_turned_away(p->listener_id, AWAY_LIMITED);
-			return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
+			return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
 		}
 		p->idle_limit = p->protocol == IPPROTO_TCP ? policy->idle_tcp : policy->idle_udp;
 		if (flags & POLICY_AFFINITY)

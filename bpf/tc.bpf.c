@@ -56,7 +56,7 @@ static __always_inline int is_drop(int verdict)
 static __always_inline int is_answer(int verdict)
 {
 	_Static_assert(VERDICT_NEIGHBOUR - VERDICT_REJECTED_RST == 8 && VERDICT_PING - VERDICT_NEIGHBOUR == 1 &&
-			       VERDICT_RESET_LIMIT < DROP_MALFORMED,
+			       VERDICT_RESET_LIMITED < DROP_MALFORMED,
 		       "the answers stand together, and the drops last (abi.h)");
 	return verdict >= VERDICT_REJECTED_RST && verdict <= VERDICT_PING;
 }
@@ -87,7 +87,7 @@ static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int fa
 	}
 	if (p->protocol == IPPROTO_TCP && !has_room(family)) {
 		count_turned_away(p->listener_id, AWAY_REFUSED);
-		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_FULL : DROP_TABLE_FULL;
+		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_TABLE_FULL : DROP_TABLE_FULL;
 	}
 	return FLOW_GOES_ON;
 }
@@ -210,7 +210,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
 			return DROP_INTERNAL;
 		if (known == HALF_OPEN_REFUSED) {
-			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMIT : DROP_LIMITED;
+			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
 			goto answered;
 		}
 		is_known = known != HALF_OPEN_NONE;
@@ -235,7 +235,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (verdict == FLOW_COLLIDES) /* answered here, for the stack's sake */
 			verdict = p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST ?
 					  VERDICT_REFUSED_COLLISION :
-					  DROP_FLOW_COLLISION;
+					  DROP_COLLISION;
 		if (verdict == FLOW_MIDSTREAM)
 			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM :
 										   DROP_MIDSTREAM;
@@ -249,7 +249,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	for (int attempt = 0; attempt < 2 && f; attempt++) {
 		verdict = carry(skb, p, f, family, hook, weight, action);
 		if (verdict != FLOW_IS_ABSENT)
-			return p->turned && verdict == VERDICT_FORWARDED ? VERDICT_RESET_LIMIT : verdict;
+			return p->turned && verdict == VERDICT_FORWARDED ? VERDICT_RESET_LIMITED : verdict;
 		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
 	}
 	return DROP_NO_FLOW; /* another CPU removed it: whoever sent this will send it again */

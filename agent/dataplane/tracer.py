@@ -49,7 +49,7 @@ _ARRAY: Final = "tracers"
 _LOOK: Final = 0.1
 """Seconds after which the arrays are looked at again."""
 _REWRITTEN: Final = frozenset(  # is_rewritten() in tracer.c
-    {"VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMIT", "VERDICT_RELATED"}
+    {"VERDICT_FORWARDED", "VERDICT_REPLIED", "VERDICT_RESET_LIMITED", "VERDICT_RELATED"}
 )
 
 

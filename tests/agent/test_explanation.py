@@ -116,11 +116,11 @@ def test_way(came_to: Outcome, says: str | None) -> None:
             "FlowPolicy default/inside does not let 198.51.100.1 begin flows: it is in no network of allow",
         ),
         (
-            outcome("VERDICT_REFUSED_LIMIT", asked=limited(full=True)),
+            outcome("VERDICT_REFUSED_LIMITED", asked=limited(full=True)),
             "the listener has as many connections as FlowPolicy default/inside allows",
         ),
         (
-            outcome("VERDICT_RESET_LIMIT", asked=limited(full=True)),
+            outcome("VERDICT_RESET_LIMITED", asked=limited(full=True)),
             "the listener has as many connections as FlowPolicy default/inside allows",
         ),
         (

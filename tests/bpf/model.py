@@ -35,16 +35,16 @@ _ANSWERS = frozenset(
     {
         o.REJECTED_RST,
         o.REJECTED_ICMP,
-        o.REFUSED_FULL,
+        o.REFUSED_TABLE_FULL,
         o.REFUSED_COLLISION,
         o.REFUSED_MIDSTREAM,
         o.REFUSED_DENIED,
-        o.REFUSED_LIMIT,
+        o.REFUSED_LIMITED,
         o.NEIGHBOUR,
         o.PING,
     }
 )
-_CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RESET_LIMIT, o.RELATED})
+_CARRIED = frozenset({o.FORWARDED, o.REPLIED, o.RESET_LIMITED, o.RELATED})
 _ICMP_ERRORS = {V4: (3, 11, 12), V6: (1, 2, 3, 4)}
 _EXTENSIONS_MAX = 6
 _PULLED_MAX = 256  # transport headers further in are not looked for
@@ -163,10 +163,10 @@ def _udp_fragment(hook: int, p: Parsed) -> frozenset[int]:
     if not _takes_requests(hook):
         return frozenset({o.NOT_OURS, o.REPLIED, o.FRAGMENT})
     if p.destination in _GATEWAYS:
-        begun = {o.FORWARDED, o.REJECTED_ICMP, o.NO_FLOW, o.REJECT_SHARE, o.NO_BACKEND, o.FLOW_COLLISION}
+        begun = {o.FORWARDED, o.REJECTED_ICMP, o.NO_FLOW, o.REJECT_SHARE, o.NO_BACKEND, o.COLLISION}
         return frozenset({*alone, *begun, o.REPLIED, o.MARTIAN})
     is_node = p.destination in _NODES
-    begun = {o.FORWARDED, o.REJECT_SHARE, o.NO_BACKEND, o.FLOW_COLLISION, o.MARTIAN} if is_node else set()
+    begun = {o.FORWARDED, o.REJECT_SHARE, o.NO_BACKEND, o.COLLISION, o.MARTIAN} if is_node else set()
     return frozenset({o.NOT_OURS, o.FRAGMENT, o.REPLIED, *begun})
 
 
@@ -269,7 +269,7 @@ def _offer(p: Parsed) -> frozenset[int]:
         return frozenset({o.NO_BACKEND})
     if p.dport == REJECTED:
         return _refusal(p) if p.protocol == TCP else frozenset({o.REJECT_SHARE})
-    return frozenset({o.FORWARDED, o.REFUSED_COLLISION, o.FLOW_COLLISION, o.REFUSED_MIDSTREAM, o.MIDSTREAM})
+    return frozenset({o.FORWARDED, o.REFUSED_COLLISION, o.COLLISION, o.REFUSED_MIDSTREAM, o.MIDSTREAM})
 
 
 def _refusal(p: Parsed) -> frozenset[int]:

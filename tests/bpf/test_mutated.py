@@ -231,10 +231,10 @@ def test_every_verdict_is_allowed_and_every_checksum_right(open_rig: OpenRig, ne
 _NOT_REACHED = {
     "VERDICT_COUNT",
     "VERDICT_REDIRECTED",
-    "VERDICT_REFUSED_FULL",
+    "VERDICT_REFUSED_TABLE_FULL",
     "VERDICT_TOO_BIG",
     "VERDICT_REFUSED_COLLISION",
-    "DROP_FLOW_COLLISION",
+    "DROP_COLLISION",
     "VERDICT_REFUSED_MIDSTREAM",
     "DROP_MIDSTREAM",
     "DROP_RATE_LIMITED",
@@ -243,7 +243,7 @@ _NOT_REACHED = {
     "DROP_DENIED",  # no listener there has a policy
     "VERDICT_REFUSED_DENIED",
     "DROP_LIMITED",
-    "VERDICT_REFUSED_LIMIT",
-    "VERDICT_RESET_LIMIT",
+    "VERDICT_REFUSED_LIMITED",
+    "VERDICT_RESET_LIMITED",
     "DROP_INTERNAL",
 }

@@ -25,11 +25,11 @@ from .objects import (
     NO_FLOW,
     PASS,
     REFUSED_DENIED,
-    REFUSED_LIMIT,
+    REFUSED_LIMITED,
     REJECTED_RST,
     REPLIED,
     RESET,
-    RESET_LIMIT,
+    RESET_LIMITED,
     UPLINK_INGRESS,
     PolicyFlag,
     SourceRule,
@@ -295,9 +295,9 @@ def test_one_connection_too_many_is_reset_until_another_closes(open_rig: OpenRig
         first.connect()
         second.connect()
         assert open_at(rig, net) == 2
-        assert (syn(rig, net, 1003), limited(rig, net)) == (REFUSED_LIMIT, 1)
+        assert (syn(rig, net, 1003), limited(rig, net)) == (REFUSED_LIMITED, 1)
         first.says("FA", seq=101, ack=501)
-        assert (syn(rig, net, 1003), open_at(rig, net)) == (REFUSED_LIMIT, 2)  # half closed: open
+        assert (syn(rig, net, 1003), open_at(rig, net)) == (REFUSED_LIMITED, 2)  # half closed: open
         first.hears("FA", seq=501, ack=102)
         first.says("A", seq=102, ack=502)
         assert (syn(rig, net, 1003), open_at(rig, net)) == (FORWARDED, 1)
@@ -325,7 +325,7 @@ def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig
         for _ in range(2):
             outcome = rig.run(UPLINK_INGRESS, frame)
             came = Ether(outcome.packet).payload
-            assert (outcome.verdict, outcome.action) == (RESET_LIMIT, PASS)
+            assert (outcome.verdict, outcome.action) == (RESET_LIMITED, PASS)
             assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.pod, "RA", 101)
             told = came[TCPHeader].chksum
             del came[TCPHeader].chksum
@@ -333,7 +333,7 @@ def test_handshakes_that_end_at_once_do_not_get_past_the_limit(open_rig: OpenRig
             assert (open_at(rig, net), limited(rig, net)) == (1, 1)
             outcome = rig.run(UPLINK_INGRESS, frame)
             came = Ether(outcome.packet).payload
-            assert outcome.verdict == REFUSED_LIMIT
+            assert outcome.verdict == REFUSED_LIMITED
             assert (came.dst, came[TCPHeader].flags, came[TCPHeader].seq) == (net.client, "R", 501)
         flows[1].hears("R", seq=501)  # the backend, asked once more
         closes(flows[0])
@@ -355,7 +355,7 @@ def test_a_connection_that_nobody_could_age_does_not_get_past_the_limit(open_rig
     with policy(rig, net, IN_USE, per_listener=1, per_source=1, source4=32, source6=64):
         second.says("S", seq=100)
         second.hears("SA", seq=500, ack=101)
-        for verdict in (RESET_LIMIT, REFUSED_LIMIT):
+        for verdict in (RESET_LIMITED, REFUSED_LIMITED):
             second.says("A", verdict=verdict, seq=101, ack=501)
         assert (open_at(rig, net), counted_sources(rig)) == (0, [])
 
@@ -370,7 +370,7 @@ def test_a_reset_that_nobody_believed_does_not_get_past_the_limit(open_rig: Open
         flow.says("A", seq=101, ack=501)
         assert open_at(rig, net) == 1
         sent = between(net, TCP, (net.client, 1002), (net.gateway, SERVED), "S", seq=100)
-        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == REFUSED_LIMIT
+        assert rig.run(UPLINK_INGRESS, rig.frame(UPLINK_INGRESS, sent)).verdict == REFUSED_LIMITED
 
 
 def test_while_flows_move_none_is_taken_off_for_its_copy_will_be(open_rig: OpenRig, net: Net) -> None:
@@ -527,11 +527,11 @@ def test_a_source_has_so_many_and_others_have_theirs(open_rig: OpenRig, net: Net
     prefixes = {"source4": prefix, "source6": 1} if net is V4 else {"source4": 1, "source6": prefix}
     with policy(rig, net, IN_USE, per_source=1, **prefixes):
         first.connect()
-        assert (comes(rig, net, net.client, 1002), limited(rig, net)) == (REFUSED_LIMIT, 1)
+        assert (comes(rig, net, net.client, 1002), limited(rig, net)) == (REFUSED_LIMITED, 1)
         if not narrow:
-            assert comes(rig, net, beside(net, prefix, inside=True), 1002) == REFUSED_LIMIT
+            assert comes(rig, net, beside(net, prefix, inside=True), 1002) == REFUSED_LIMITED
         client_at(rig, net, other, 1001).connect()
-        assert comes(rig, net, other, 1002) == REFUSED_LIMIT
+        assert comes(rig, net, other, 1002) == REFUSED_LIMITED
         assert counted_sources(rig) == [1, 1]
         closes(first)
         assert (comes(rig, net, net.client, 1002), counted_sources(rig)) == (FORWARDED, [1])
@@ -558,9 +558,9 @@ def test_a_limit_that_is_lowered_and_taken_away_is_that_of_those_who_come(open_r
         second.connect()
     uncounted.connect()
     with policy(rig, net, IN_USE, number=POLICY + 1, per_source=1, source4=32, source6=64):
-        assert comes(rig, net, net.client, 1004) == REFUSED_LIMIT
+        assert comes(rig, net, net.client, 1004) == REFUSED_LIMITED
         closes(first)
-        assert (comes(rig, net, net.client, 1004), counted_sources(rig)) == (REFUSED_LIMIT, [1])
+        assert (comes(rig, net, net.client, 1004), counted_sources(rig)) == (REFUSED_LIMITED, [1])
         closes(second)
         assert (comes(rig, net, net.client, 1004), counted_sources(rig)) == (FORWARDED, [])
         closes(uncounted)
@@ -578,7 +578,7 @@ def test_handshakes_that_end_at_once_get_past_neither_limit(
             flow.says("S", seq=100)
             flow.hears("SA", seq=500, ack=101)
         flows[0].says("A", seq=101, ack=501)
-        flows[1].says("A", verdict=RESET_LIMIT, seq=101, ack=501)
+        flows[1].says("A", verdict=RESET_LIMITED, seq=101, ack=501)
         assert (counted_sources(rig), open_at(rig, net), limited(rig, net)) == ([1], 1, 1)
         assert rig.usage()["tcp4"] + rig.usage()["tcp6"] == 1
 
@@ -622,7 +622,7 @@ def test_a_source_that_two_slots_count_has_its_limit_all_the_same(open_rig: Open
         table, entry = rig.entry(net, second.key) or ("", {})
         rig.map(table).set(second.key, {**entry, "source_place": number * len(bucket["slots"]) + other + 1})
         assert counted_sources(rig) == [1, 1]
-        assert comes(rig, net, net.client, 1003) == REFUSED_LIMIT
+        assert comes(rig, net, net.client, 1003) == REFUSED_LIMITED
         closes(first)
         assert (comes(rig, net, net.client, 1003), counted_sources(rig)) == (FORWARDED, [1])
         closes(second)
@@ -636,7 +636,7 @@ def test_who_finds_no_room_to_be_counted_is_let_in(open_rig: OpenRig, net: Net) 
         for source in sources:
             client_at(rig, net, source, 1001).connect()
         assert counted_sources(rig) == [1] * 16
-        assert comes(rig, net, sources[15], 1002) == REFUSED_LIMIT
+        assert comes(rig, net, sources[15], 1002) == REFUSED_LIMITED
         assert comes(rig, net, sources[17], 1002) == FORWARDED
     counted = rig.counted("listener_counts")[SERVICES[net, SERVED, TCP].listener_id]
     assert (counted["uncounted"], counted["limited"]) == (2, 1)

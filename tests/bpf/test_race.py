@@ -216,7 +216,7 @@ def test_the_last_ports_are_given_once(nearly_full: Rig, net: Net, protocol: int
     rig = nearly_full
     take(rig, net, protocol, PORTS[free:])
     rig.age(net, protocol, -60)  # else they would give up their ports where these rounds take seconds
-    refusal = {TCP: "VERDICT_REFUSED_COLLISION", UDP: "DROP_FLOW_COLLISION"}[protocol]
+    refusal = {TCP: "VERDICT_REFUSED_COLLISION", UDP: "DROP_COLLISION"}[protocol]
     with races(rig) as raced:
         for number in range(150):
             whos = [(net.client, 1000 + 2 * number + x) for x in range(clients)]

@@ -20,7 +20,7 @@ from .objects import (
     NO_BACKEND,
     NO_FLOW,
     RATE_LIMITED,
-    REFUSED_FULL,
+    REFUSED_TABLE_FULL,
     REJECT_SHARE,
     REJECTED_ICMP,
     REJECTED_RST,
@@ -178,7 +178,7 @@ def test_a_full_table_refuses_new_connections_cleanly_and_carries_the_old_ones(o
     story.play(backend("SA", seq=500, ack=101), REPLIED)
     story.play(client("A", seq=101, ack=501), FORWARDED)
     sent = ask(net, TCPHeader(sport=CLIENT_PORT + 1, dport=SERVED, flags="S", seq=100))
-    answered(rig, UPLINK_INGRESS, sent, REFUSED_FULL, rst(net, SERVED, ("RA", 0, 101), CLIENT_PORT + 1))
+    answered(rig, UPLINK_INGRESS, sent, REFUSED_TABLE_FULL, rst(net, SERVED, ("RA", 0, 101), CLIENT_PORT + 1))
     story.play(client("PA", seq=101, ack=501, data=b"still here"), FORWARDED)
     story.check(After(connections=1, refused=1, established=1))
     # Another family's table is another's: it has room.

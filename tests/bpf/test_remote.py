@@ -15,8 +15,8 @@ from .conftest import OpenRig
 from .exchange import Way, answered, carried, out_to, passed
 from .objects import (
     CLOSED,
+    COLLISION,
     FLOW_BACKEND_FIRST,
-    FLOW_COLLISION,
     FLOW_REMOTE,
     FLOW_SNAT,
     FORWARDED,
@@ -288,7 +288,7 @@ def test_whoever_proves_nothing_gives_up_the_last_port(few: Rig, net: Net, holde
             assert few.run(UPLINK_INGRESS, few.frame(UPLINK_INGRESS, answer)).verdict == REPLIED
     few.age(net, protocol, ago)
     became = {asked(few, net, protocol, port) for port in (2001, 2002, 2003)}
-    refused = REFUSED_COLLISION if protocol == TCP else FLOW_COLLISION
+    refused = REFUSED_COLLISION if protocol == TCP else COLLISION
     assert became == ({FORWARDED} if gives_up else {refused})
     assert few.entries(few.tables(protocol, net)[-1]) == 20
 

@@ -10,8 +10,8 @@ from .conftest import OpenRig
 from .exchange import Way, answered, carried, dropped, out_to
 from .kernel import Checksums
 from .objects import (
+    COLLISION,
     ESTABLISHED,
-    FLOW_COLLISION,
     FLOW_REPLY,
     FLOW_SNAT,
     FORWARDED,
@@ -155,7 +155,7 @@ def test_on_the_nodes_own_address_such_a_flow_is_refused(rig: Rig, net: Net, pro
     carried(rig, UPLINK_INGRESS, first, FORWARDED, (far, pod))
     second = between(net, protocol, (net.client, CLIENT_PORT), (net.node, SPLIT), "S", seq=100)
     if protocol == UDP:
-        dropped(rig, UPLINK_INGRESS, second, FLOW_COLLISION)
+        dropped(rig, UPLINK_INGRESS, second, COLLISION)
     else:
         fields = {"id": 0, "flags": "DF"} if net is V4 else {}
         rst = TCPHeader(sport=SPLIT, dport=CLIENT_PORT, flags="RA", seq=0, ack=101, window=0)
