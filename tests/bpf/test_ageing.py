@@ -7,78 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 
 import pytest
 
 from loader.errors import MapFull
-from loader.objects import Object
-from loader.spec import ObjectSpec
 
 from . import objects as o
+from .ageing import start_ageing, wait_until
+from .clients import Client
 from .conftest import OpenRig
-from .objects import CLOSED, CLOSING, ESTABLISHED, FORWARDED, REPLIED, RESET, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig, now
-from .story import between
+from .objects import CLOSED, CLOSING, ESTABLISHED, RESET
+from .rig import TCP, UDP, Rig, now
 from .world import NETS, V4, Net
 
 LIMITS = {"limit_tcp_established": 6, "limit_udp": 6, "limit_closed": 6, "limit_reset": 6}
-PATIENCE = 30.0
-FRAME = bytes(64)
-
-
-def wait_until(is_so: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, "ageing did not get there"
-        meanwhile()
-        time.sleep(0.05)
-
-
-class Client:
-    """One client port's flow to the pod, and what keeps it alive."""
-
-    def __init__(self, rig: Rig, net: Net, protocol: int, port: int) -> None:
-        self.rig, self.net, self.protocol = rig, net, protocol
-        self.far, self.near, self.pod = (net.client, port), (net.gateway, SERVED), (net.pod, BACKEND_PORT)
-        self.key = rig.key(net, protocol, self.far, self.near)
-
-    def says(self, flags: str = "A", *, verdict: int = FORWARDED, **numbers: int) -> None:
-        frame = self.rig.frame(UPLINK_INGRESS, between(self.net, self.protocol, self.far, self.near, flags, **numbers))
-        assert self.rig.run(UPLINK_INGRESS, frame).verdict == verdict
-
-    def hears(self, flags: str = "A", **numbers: int) -> None:
-        frame = self.rig.frame(UPLINK_EGRESS, between(self.net, self.protocol, self.pod, self.far, flags, **numbers))
-        assert self.rig.run(UPLINK_EGRESS, frame).verdict == REPLIED
-
-    def connect(self) -> None:
-        self.says("S", seq=100)
-        self.hears("SA", seq=500, ack=101)
-        self.says("A", seq=101, ack=501)
-
-    def halves(self) -> int:
-        """How many of the pair are there."""
-        found = self.rig.entry(self.net, self.key)
-        if found is None:
-            return 0
-        table, entry = found
-        return 1 + (self.rig.map(table).get(self.rig.twin(self.net, self.key, entry)) is not None)
-
-    def state(self) -> int:
-        found = self.rig.entry(self.net, self.key)
-        assert found is not None
-        return int(found[1]["state"])
 
 
 @pytest.fixture
 def rig(open_rig: OpenRig) -> Rig:
     return open_rig(**LIMITS)
-
-
-def start_ageing(rig: Rig) -> None:
-    """As the agent does; the program is closed at once: the timer goes on without it."""
-    with Object.load(ObjectSpec(o.AGE_OBJECT, dict(rig.settings), SIZES), rig.pins) as loaded:
-        assert loaded.program("start_ageing").test_run(FRAME).retval == 0
 
 
 def families_and_protocols(rig: Rig, ports: range) -> list[Client]:

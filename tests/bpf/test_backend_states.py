@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .clients import Client
 from .conftest import OpenRig
 from .objects import (
     BACKEND_ABSENT,
@@ -25,7 +26,6 @@ from .objects import (
 )
 from .rig import SERVED, SERVICES, SPLIT, Rig
 from .story import TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
-from .test_ageing import Client
 from .world import Net
 
 HANDSHAKE: tuple[Row, ...] = (

@@ -32,12 +32,12 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
+from .policies import IN_USE, counted_sources, limited, policy
 from .race import CPUS, Races, Round, Shot, races
 from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
 from .story import End, between
 from .taps import attached
 from .test_fragments import cut
-from .test_policy import IN_USE, counted_sources, limited, policy
 from .test_remote import lend
 from .world import V4, Net, World
 

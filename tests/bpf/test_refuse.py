@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scapy.layers.inet import ICMP, IPOption_NOP
 from scapy.layers.inet import TCP as TCPHeader
 from scapy.layers.inet import UDP as UDPHeader
-from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6ExtHdrDestOpt, PadN
+from scapy.layers.inet import IPOption_NOP
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
 from scapy.packet import Packet, Raw
 
+from .answers import ask, rst, unreachable
 from .conftest import OpenRig
 from .exchange import answered, dropped, passed
 from .objects import (
@@ -50,25 +51,6 @@ RESETS: dict[str, tuple[dict[str, Any], bytes, tuple[str, int, int]]] = {
     "FIN without ACK": ({"flags": "F", "seq": 100}, b"", ("RA", 0, 101)),
     "no flags": ({"flags": "", "seq": 100, "ack": 7000}, b"abc", ("RA", 0, 103)),
 }
-
-
-def rst(net: Net, port: int, numbers: tuple[str, int, int], client_port: int = CLIENT_PORT) -> Packet:
-    flags, seq, ack = numbers
-    fields = {"id": 0, "flags": "DF"} if net is V4 else {}
-    header = TCPHeader(sport=port, dport=client_port, flags=flags, seq=seq, ack=ack, window=0)
-    return ip(net, net.gateway, net.client, **fields) / header
-
-
-def unreachable(net: Net, asked: Packet) -> Packet:
-    """The error quotes the IP header and the first eight octets behind it."""
-    fields = {"id": 0, "flags": "DF"} if net is V4 else {}
-    error = ICMP(type=3, code=3) if net is V4 else ICMPv6DestUnreach(code=4)
-    return ip(net, net.gateway, net.client, **fields) / error / Raw(bytes(asked)[: 28 if net is V4 else 48])
-
-
-def ask(net: Net, transport: Packet, data: bytes = b"", **fields: Any) -> Packet:
-    packet = ip(net, net.client, net.gateway, **fields) / transport
-    return packet / Raw(data) if data else packet
 
 
 @pytest.mark.parametrize("port", [CLOSED_PORT, REJECTED], ids=["no listener", "share of REJECT"])
