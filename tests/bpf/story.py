@@ -103,6 +103,12 @@ class After:
 Row = tuple[Any, ...]
 Do = Callable[["Story"], None]
 
+HANDSHAKE: tuple[Row, ...] = (
+    (client("S", seq=100), o.FORWARDED, o.SYN),
+    (backend("SA", seq=500, ack=101), o.REPLIED, o.SYN_ACK),
+    (client("A", seq=101, ack=501), o.FORWARDED, o.ESTABLISHED),
+)
+
 
 class Story:
     """One flow to one service of the gateway, played through a rig."""
@@ -281,6 +287,7 @@ def backend_is(state: int, *, number: int = 0, generation: int = 1) -> Do:
 
 
 __all__ = [
+    "HANDSHAKE",
     "TCP",
     "UDP",
     "After",

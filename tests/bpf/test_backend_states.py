@@ -25,14 +25,9 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .rig import SERVED, SERVICES, SPLIT, Rig
-from .story import TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
+from .story import HANDSHAKE, TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
 from .world import Net
 
-HANDSHAKE: tuple[Row, ...] = (
-    (client("S", seq=100), FORWARDED, SYN),
-    (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
-    (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
-)
 STAYS = {"active": (BACKEND_ACTIVE, 1), "draining": (BACKEND_DRAINING, 1), "absent": (BACKEND_ABSENT, 1)}
 LEAVES = {"gone": (BACKEND_GONE, 1), "free": (BACKEND_FREE, 1), "given to another endpoint": (BACKEND_ACTIVE, 2)}
 

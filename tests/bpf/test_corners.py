@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from . import objects as o
+from .clients import Client
 from .kernel import Checksums
 from .objects import (
     CLOSED,
@@ -23,9 +24,7 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .rig import BACKEND_PORT, SERVED, SPLIT, TCP, UDP, Rig
-from .story import CLIENT_PORT, After, backend, backend_is, between, client, ip, repool, tell
-from .test_ageing import Client
-from .test_tcp import HANDSHAKE
+from .story import CLIENT_PORT, HANDSHAKE, After, backend, backend_is, between, client, ip, repool, tell
 from .world import V6, Net
 
 MARTIAN = o.Verdict["DROP_MARTIAN"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import struct
 
 import pytest
 from scapy.layers.inet import UDP as UDPHeader
@@ -12,6 +11,7 @@ from scapy.packet import Raw
 
 from .conftest import OpenRig
 from .exchange import dropped, passed
+from .fragments import PIECE, cut, piece
 from .kernel import Checksums
 from .objects import (
     DELIVERY_REDIRECT,
@@ -31,42 +31,15 @@ from .objects import (
 from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, REJECTED, SERVED, UDP, Rig, SkBuff
 from .story import CLIENT_PORT, End, between, ip
 from .taps import attached
-from .wire import ETH, layout, ones_sum, translated
+from .wire import ETH, translated
 from .world import V4, V6, Net, World
 
-PIECE = 1200  # octets of a fragment, a multiple of 8
 HELD_AT_ONCE = 8
 
 
 def datagram(rig: Rig, hook: int, net: Net, source: End, destination: End, *, octets: int = 3000) -> bytes:
     """A frame that is larger than any wire takes."""
     return rig.frame(hook, between(net, UDP, source, destination, data=bytes(x * 7 % 251 for x in range(octets))))
-
-
-def cut(frame: bytes, number: int = 7, *, size: int = PIECE) -> list[bytes]:
-    """The frame's datagram in fragments, in order."""
-    at = layout(frame)
-    assert at is not None
-    payload = frame[at.l4 : at.end]
-    return [
-        piece(frame, payload[start : start + size], start, number, more=start + size < len(payload))
-        for start in range(0, len(payload), size)
-    ]
-
-
-def piece(frame: bytes, octets: bytes, start: int, number: int, *, more: bool) -> bytes:
-    """One fragment of the frame's datagram: these octets, which `start` others are before."""
-    at = layout(frame)
-    assert at is not None
-    if frame[12:14] == b"\x08\x00":
-        header = bytearray(frame[ETH : at.l4])
-        header[2:8] = struct.pack(">HHH", len(header) + len(octets), number, start // 8 | more << 13)
-        header[10:12] = b"\0\0"
-        header[10:12] = (0xFFFF - ones_sum(bytes(header))).to_bytes(2)
-        return frame[:ETH] + bytes(header) + octets
-    header = bytearray(frame[ETH : at.l4])
-    header[4:7] = struct.pack(">HB", 8 + len(octets), 44)
-    return frame[:ETH] + bytes(header) + struct.pack(">BBHI", UDP, 0, start | more, number) + octets
 
 
 def run(rig: Rig, hook: int, frame: bytes, verdict: int) -> bytes:

@@ -9,6 +9,7 @@ from scapy.packet import Raw
 
 from .conftest import OpenRig
 from .exchange import carried, dropped, passed
+from .fragments import cut
 from .objects import (
     DELIVERY_REDIRECT,
     FORWARDED,
@@ -25,7 +26,6 @@ from .objects import (
 )
 from .rig import BACKEND_PORT, HAIRPIN, SERVED, TCP, UDP, Rig, command
 from .story import CLIENT_PORT, between, ip
-from .test_fragments import cut
 from .wire import ETH, layout, translated, with_checksums
 from .world import V4, Net
 

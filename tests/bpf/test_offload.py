@@ -32,10 +32,10 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
+from .remote import IN_RANGE, begin, lend
 from .rig import BACKEND_PORT, CLOSED_PORT, FAR, SERVED, TCP, UDP, Rig, command, spec
 from .story import CLIENT_PORT, between, ip
 from .taps import Tap, TapNode, attached
-from .test_remote import IN_RANGE, begin, lend
 from .wire import (
     CHECKSUM_AT,
     ETH,

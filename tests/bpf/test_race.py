@@ -18,6 +18,7 @@ from lab.wait import until
 from loader.program import RunResult
 
 from .conftest import OpenRig
+from .fragments import cut
 from .objects import (
     CLOSED,
     CLOSING,
@@ -34,11 +35,10 @@ from .objects import (
 )
 from .policies import IN_USE, counted_sources, limited, policy
 from .race import CPUS, Races, Round, Shot, races
+from .remote import lend
 from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
 from .story import End, between
 from .taps import attached
-from .test_fragments import cut
-from .test_remote import lend
 from .world import V4, Net, World
 
 ROUNDS = 1000

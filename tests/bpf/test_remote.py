@@ -17,10 +17,7 @@ from .objects import (
     CLOSED,
     COLLISION,
     FLOW_BACKEND_FIRST,
-    FLOW_REMOTE,
-    FLOW_SNAT,
     FORWARDED,
-    INTERFACE_UPLINK,
     LOCAL_EGRESS,
     NOT_OURS,
     RATE_LIMITED,
@@ -31,28 +28,17 @@ from .objects import (
     TOO_BIG,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, Json, Rig, address, interface, now
-from .story import End, between, ip
+from .remote import IN_RANGE, SECOND, begin, half, lend
+from .rig import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, Rig, address, now
+from .story import between, ip
 from .wire import with_checksums
 from .world import CLIENT_MAC, ROUTER_MAC, V4, Net, World
 
 PORTS = range(10_000, 30_000)
-IN_RANGE, OUT_OF_RANGE = 20_000, 40_000
-SECOND = {"ipv4": "10.231.0.2", "ipv6": "fd00:231::2"}
+OUT_OF_RANGE = 40_000
 PENSTOCK0 = "02:00:00:00:02:01"
 OUT, BACK = out_to(ROUTER_MAC), out_to(CLIENT_MAC)
 BACK_INTO_THE_NODE = Way(action=REDIRECT, dmac=PENSTOCK0)
-
-
-def lend(rig: Rig, net: Net, sources: Sequence[str]) -> None:
-    """The uplink lends these addresses."""
-    device = rig.device(UPLINK_INGRESS)
-    for number, source in enumerate(sources):
-        key = {"ifindex": device.ifindex, "family": int(net.family), "number": number}
-        rig.map("snat_sources").set(key, address(net, source))
-    counts = {"sources4" if net is V4 else "sources6": len(sources)}
-    mac = bytes.fromhex(device.mac.replace(":", ""))
-    rig.map("interfaces").set(device.ifindex, interface(INTERFACE_UPLINK, mac, **counts))
 
 
 @pytest.fixture
@@ -61,23 +47,6 @@ def lent(rig: Rig, net: Net) -> Iterator[Rig]:
     lend(rig, net, [net.node])
     yield rig
     lend(rig, net, [])
-
-
-def half(rig: Rig, net: Net, client: End, gateway: str | None = None, *, protocol: int = TCP) -> Json:
-    """The request half of the client's flow."""
-    found = rig.entry(net, rig.key(net, protocol, client, (gateway or net.gateway, FAR)))
-    assert found is not None
-    return found[1]
-
-
-def begin(rig: Rig, net: Net, client: End, *, protocol: int = TCP, hook: int = UPLINK_INGRESS) -> End:
-    """The flow's first packet; whom the backend sees."""
-    frame = rig.frame(hook, between(net, protocol, client, (net.gateway, FAR), "S", seq=100))
-    assert rig.run(hook, frame).verdict == FORWARDED
-    request = half(rig, net, client, protocol=protocol)
-    assert request["flags"] & (FLOW_SNAT | FLOW_REMOTE) == FLOW_SNAT | FLOW_REMOTE
-    seen = request["to_saddr"]["octets"][: net.words]
-    return next(x for x in (net.node, SECOND[net.name]) if net.octets(x) == seen), request["to_sport"]
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP], ids=["TCP", "UDP"])

@@ -20,14 +20,8 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .rig import SPLIT, Rig
-from .story import TCP, After, Row, backend, client, forget, repool, tell, wait
+from .story import HANDSHAKE, TCP, After, Row, backend, client, forget, repool, tell, wait
 from .world import Net
-
-HANDSHAKE: tuple[Row, ...] = (
-    (client("S", seq=100), FORWARDED, SYN),
-    (backend("SA", seq=500, ack=101), REPLIED, SYN_ACK),
-    (client("A", seq=101, ack=501), FORWARDED, ESTABLISHED),
-)
 
 # One further than an RST may be from what its receiver acknowledged last (bpf/tcp_state.h).
 TOO_FAR = (1 << 23) + 1
