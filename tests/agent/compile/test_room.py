@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from agent.compile import BackendState, Held, MapImage, Room, compile
 from agent.compile.image import BACKEND_REJECT
+from routes.plan import Plan
 
 from .golden import plan_and_endpoints
-from .test_compile import CASES, Endpoints, Plan, all_endpoints, histories, plans
+from .states import CASES, Endpoints, all_endpoints, histories, plans
 
 GATEWAYS = "10.0.0.1,fd00::1"
 A, B, C = "10.1.0.1 8080", "10.1.0.2 8080", "10.1.0.3 8080"
