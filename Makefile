@@ -4,7 +4,7 @@
 #   make test         all tests, as root
 #   make soak         two hours of mixed traffic in fast-forward, and nothing is left of it (make test: seconds of it)
 #   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12)
-#   make check        lint, types, layers
+#   make check        lint, formatting, types, layers
 #   make bench        how fast it is, next to its peers
 #   make bpf          the BPF objects only
 #   make wheel        what is shipped, in build/wheel
@@ -17,6 +17,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 CLANG  := clang-19
+CLANG_FORMAT := clang-format-19
 ARCH   := $(shell uname -m)
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
 	-fdebug-prefix-map=$(CURDIR)=. -I/usr/include/$(ARCH)-linux-gnu
@@ -60,6 +61,7 @@ wheel: venv bpf
 check: venv
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@find bpf lab bench -name '*.[ch]' -exec $(CLANG_FORMAT) --dry-run -Werror {} +
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

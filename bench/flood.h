@@ -31,7 +31,8 @@ struct pseudo {
 
 static inline struct flood flood_begin(const union endpoint *e)
 {
-	struct flood f = {.fd = socket(e->any.sa_family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)}; /* we write the headers */
+	/* we write the headers */
+	struct flood f = {.fd = socket(e->any.sa_family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)};
 
 	if (f.fd < 0)
 		err(1, "raw socket");

@@ -2,8 +2,8 @@
 /*
  * What PROG_RUN shows of programs that do (nearly) nothing: every other figure holds this much of the harness.
  *
- * And of one that looks a flow up, and nothing more, in a table like Katran's (LRU, keys of 40 octets, values of 16, one
- * entry a flow): what many flows cost beyond one, a memory access costs that no such program can spare.
+ * And of one that looks a flow up, and nothing more, in a table like Katran's (LRU, keys of 40 octets, values of 16,
+ * one entry a flow): what many flows cost beyond one, a memory access costs that no such program can spare.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PATIENCE 1000 /* milliseconds */
+#define PATIENCE 1000	 /* milliseconds */
 #define SYNS_FOR_EACH 10 /* at 10,000 connections a second a flood of 100,000 */
 
 static int connected(const union endpoint *e, int type)

@@ -17,8 +17,8 @@
  *     widened, renumbered and dropped. So a name keeps its meaning; what means something else gets another name.
  *     (DROP_* stay behind all that are no drops, and VERDICT_REJECTED_RST ... VERDICT_PING, our answers, together.)
  * Must never: renumber an enum whose values stand in an integer (flow_state, flow_flag, gateway_flag, policy_flag,
- * promotion) or are ids (backend_id), for BTF does not tell of those; change struct in_force, which two versions read at once; hold a
- * pointer, a bit field or a function.
+ * promotion) or are ids (backend_id), for BTF does not tell of those; change struct in_force, which two versions read
+ * at once; hold a pointer, a bit field or a function.
  */
 #ifndef PENSTOCK_ABI_H
 #define PENSTOCK_ABI_H
@@ -28,7 +28,7 @@
 enum limits {
 	/* Slots of one pool: prime (Maglev needs it), and a constant, since changing it remaps nearly everything. */
 	POOL_SLOTS = 4093,
-	SOURCE_SLOTS = 16, /* of a bucket in source_connections; a power of two */
+	SOURCE_SLOTS = 16,	/* of a bucket in source_connections; a power of two */
 	SOURCE_COUNT_BITS = 24, /* of a slot; never another number, for slots are carried over as they are */
 };
 
@@ -43,9 +43,9 @@ enum backend_id {
 enum hook {
 	HOOK_UPLINK_INGRESS = 0, /* on the client-facing interfaces: from clients, and from backends out there */
 	HOOK_UPLINK_EGRESS = 1,	 /* towards clients, on the same interfaces */
-	/* Routed into the gateway's own interface: the node and its pods as clients; replies to the gateway's address. */
+	/* Routed into the gateway's own interface: node and pods as clients; replies to the gateway's address. */
 	HOOK_LOCAL_EGRESS = 2,
-	HOOK_POD_INGRESS = 3,	 /* from pods, on the node's end of a pod's interface (redirect delivery only) */
+	HOOK_POD_INGRESS = 3, /* from pods, on the node's end of a pod's interface (redirect delivery only) */
 	HOOK_COUNT = 4,
 };
 
@@ -54,38 +54,38 @@ enum hook {
  * should have had the answer REFUSED_x and got none.
  */
 enum verdict {
-	VERDICT_NOT_OURS = 0,	  /* passed on untouched */
-	VERDICT_FORWARDED = 1,	  /* request, rewritten, on its way to a backend */
-	VERDICT_REPLIED = 2,	  /* reply, rewritten, on its way to a client */
-	VERDICT_REDIRECTED = 3,	  /* seen again on its way out after our own redirect */
-	VERDICT_REJECTED_RST = 4, /* answered with a TCP reset: no listener, no backend, or its backend is gone */
-	VERDICT_REJECTED_ICMP = 5, /* answered with an ICMP error: no listener */
+	VERDICT_NOT_OURS = 0,		/* passed on untouched */
+	VERDICT_FORWARDED = 1,		/* request, rewritten, on its way to a backend */
+	VERDICT_REPLIED = 2,		/* reply, rewritten, on its way to a client */
+	VERDICT_REDIRECTED = 3,		/* seen again on its way out after our own redirect */
+	VERDICT_REJECTED_RST = 4,	/* answered with a TCP reset: no listener, no backend, or its backend is gone */
+	VERDICT_REJECTED_ICMP = 5,	/* answered with an ICMP error: no listener */
 	VERDICT_REFUSED_TABLE_FULL = 6, /* new flow answered with a TCP reset: the flow table has no room */
-	VERDICT_REFUSED_COLLISION = 7, /* ... no reply tuple is free for it */
-	VERDICT_REFUSED_MIDSTREAM = 8, /* answered with a TCP reset: of a stream whose flow and port nobody knows */
-	VERDICT_REFUSED_DENIED = 9, /* new flow answered with a reset or an ICMP error: a policy denies its source */
-	VERDICT_REFUSED_LIMITED = 10, /* ... with a TCP reset: listener, or source, has as many as a policy allows */
-	VERDICT_TOO_BIG = 11,	  /* answered with an ICMP error: larger than its way on, to a backend or a client */
-	VERDICT_NEIGHBOUR = 12,	  /* ARP or NDP for a gateway address, answered */
-	VERDICT_PING = 13,	  /* echo request to a gateway address, answered */
-	VERDICT_RELATED = 14,	  /* ICMP error about a flow, rewritten, on its way to the end that it concerns */
-	VERDICT_HELD = 15,	  /* UDP fragment to a gateway, kept until its datagram's first comes; seen again */
-	VERDICT_RESET_LIMITED = 16, /* as REFUSED_LIMITED when a handshake ends, on its way to its backend as a TCP reset */
-	DROP_MALFORMED = 17,	  /* truncated or inconsistent header, addressed to a gateway */
-	DROP_FRAGMENT = 18,	  /* of anything but UDP, to a gateway; of UDP: overlaps, has no flow, or no room to wait */
-	DROP_PROTOCOL = 19,	  /* neither TCP nor UDP nor echo, addressed to a gateway */
-	DROP_REJECT_SHARE = 20,	  /* UDP in the weight share of a backendRef that cannot be served */
-	DROP_NO_BACKEND = 21,	  /* listener without a pool, or an empty slot: a defect of the control plane */
-	DROP_RATE_LIMITED = 22,	  /* would have been answered with RST or ICMP, but the limit was reached */
-	DROP_TABLE_FULL = 23,	  /* as REFUSED_TABLE_FULL, but nothing could be answered */
-	DROP_COLLISION = 24, /* as REFUSED_COLLISION, but nothing could be answered */
-	DROP_MIDSTREAM = 25,	  /* as REFUSED_MIDSTREAM, but nothing could be answered */
-	DROP_DENIED = 26,	  /* new flow whose source a policy denies, and that is not or cannot be answered */
-	DROP_LIMITED = 27,	  /* as REFUSED_LIMITED, but nothing could be answered */
-	DROP_NO_FLOW = 28,	  /* of no flow, and not worth an answer (late reply, stray RST), or none can be made */
-	DROP_MARTIAN = 29,	  /* would begin a flow, but its source is a gateway address */
-	DROP_MOVING = 30,	  /* would begin a flow or go on with a handshake while an upgrade moves the flows */
-	DROP_INTERNAL = 31,	  /* a kernel helper failed */
+	VERDICT_REFUSED_COLLISION = 7,	/* ... no reply tuple is free for it */
+	VERDICT_REFUSED_MIDSTREAM = 8,	/* answered with a TCP reset: of a stream whose flow and port nobody knows */
+	VERDICT_REFUSED_DENIED = 9,	/* ... with a reset or an ICMP error: a policy denies its source */
+	VERDICT_REFUSED_LIMITED = 10,	/* ... with a TCP reset: listener, or source, has as many as a policy allows */
+	VERDICT_TOO_BIG = 11,		/* answered with an ICMP error: larger than its way on, either way */
+	VERDICT_NEIGHBOUR = 12,		/* ARP or NDP for a gateway address, answered */
+	VERDICT_PING = 13,		/* echo request to a gateway address, answered */
+	VERDICT_RELATED = 14,		/* ICMP error about a flow, rewritten, on its way to the end that it concerns */
+	VERDICT_HELD = 15,		/* UDP fragment, kept until its datagram's first comes; seen again */
+	VERDICT_RESET_LIMITED = 16,	/* as REFUSED_LIMITED when a handshake ends: to its backend as a TCP reset */
+	DROP_MALFORMED = 17,		/* truncated or inconsistent header, addressed to a gateway */
+	DROP_FRAGMENT = 18,		/* not of UDP; of UDP: overlaps, has no flow, or no room to wait */
+	DROP_PROTOCOL = 19,		/* neither TCP nor UDP nor echo, addressed to a gateway */
+	DROP_REJECT_SHARE = 20,		/* UDP in the weight share of a backendRef that cannot be served */
+	DROP_NO_BACKEND = 21,		/* listener without a pool, or an empty slot: a defect of the control plane */
+	DROP_RATE_LIMITED = 22,		/* would have been answered with RST or ICMP, but the limit was reached */
+	DROP_TABLE_FULL = 23,		/* as REFUSED_TABLE_FULL, but nothing could be answered */
+	DROP_COLLISION = 24,		/* as REFUSED_COLLISION, but nothing could be answered */
+	DROP_MIDSTREAM = 25,		/* as REFUSED_MIDSTREAM, but nothing could be answered */
+	DROP_DENIED = 26,		/* new flow whose source a policy denies, that is not or cannot be answered */
+	DROP_LIMITED = 27,		/* as REFUSED_LIMITED, but nothing could be answered */
+	DROP_NO_FLOW = 28,		/* of no flow; no answer can be made, or none is due (late reply, stray RST) */
+	DROP_MARTIAN = 29,		/* would begin a flow, but its source is a gateway address */
+	DROP_MOVING = 30,		/* would begin or promote a flow while an upgrade moves the flows */
+	DROP_INTERNAL = 31,		/* a kernel helper failed */
 	VERDICT_COUNT = 32,
 };
 
@@ -112,8 +112,8 @@ struct address {
 /* interfaces: ifindex -> what the programs must know of it. */
 enum interface_role {
 	INTERFACE_UPLINK = 1, /* clients are behind it, and backends that are not on this node */
-	INTERFACE_LOCAL = 2, /* the gateway's own interface */
-	INTERFACE_POD = 3,   /* its hook is on: replies pass it, so requests may be redirected past the stack */
+	INTERFACE_LOCAL = 2,  /* the gateway's own interface */
+	INTERFACE_POD = 3,    /* its hook is on: replies pass it, so requests may be redirected past the stack */
 };
 
 struct interface {
@@ -175,7 +175,7 @@ enum policy_flag {
 };
 
 struct policy {
-	__u32 flags; /* enum policy_flag */
+	__u32 flags;	/* enum policy_flag */
 	__u32 idle_tcp; /* seconds without a packet after which a flow is forgotten; 0: the node's limit */
 	__u32 idle_udp;
 	__u8 affinity4; /* leading bits of the source that choose, by family */
@@ -183,7 +183,7 @@ struct policy {
 	__u16 pad;
 	__u32 per_listener; /* TCP connections that its listener may have at a time; 0: any number */
 	__u32 per_source;   /* ... that one source may have there */
-	__u8 source4; /* leading bits of an address that are one source to per_source, by family */
+	__u8 source4;	    /* leading bits of an address that are one source to per_source, by family */
 	__u8 source6;
 	__u16 pad2;
 };
@@ -301,9 +301,9 @@ struct tuple6 {
 };
 
 enum flow_state {
-	FLOW_SYN = 1,	      /* half-open: the client's SYN was seen */
-	FLOW_SYN_ACK = 2,     /* half-open: the backend agreed */
-	FLOW_ADOPTED = 3,     /* half-open: met in mid-stream, chosen again by hash */
+	FLOW_SYN = 1,	       /* half-open: the client's SYN was seen */
+	FLOW_SYN_ACK = 2,      /* half-open: the backend agreed */
+	FLOW_ADOPTED = 3,      /* half-open: met in mid-stream, chosen again by hash */
 	FLOW_ADOPTED_BOTH = 4, /* half-open: ... and the backend knows the connection */
 	FLOW_ESTABLISHED = 5,
 	FLOW_CLOSING = 6, /* one FIN: long-lived while the other direction goes on */
@@ -313,10 +313,10 @@ enum flow_state {
 };
 
 enum flow_flag {
-	FLOW_REPLY = 1,	   /* this entry is of the direction backend -> client */
-	FLOW_SNAT = 2,	   /* the backend sees the gateway's address or the node's, and a port of ours */
-	FLOW_FIN = 4,	   /* a FIN passed in this direction */
-	FLOW_RST = 8,	   /* an RST passed in this direction */
+	FLOW_REPLY = 1,	    /* this entry is of the direction backend -> client */
+	FLOW_SNAT = 2,	    /* the backend sees the gateway's address or the node's, and a port of ours */
+	FLOW_FIN = 4,	    /* a FIN passed in this direction */
+	FLOW_RST = 8,	    /* an RST passed in this direction */
 	FLOW_REDIRECT = 16, /* both directions go past the stack */
 	FLOW_EARLY = 32,    /* the backend took data with the SYN (RFC 7413) and may answer before the handshake ends */
 	FLOW_REMOTE = 64,   /* the backend is behind an uplink: its replies come in there */
@@ -356,10 +356,10 @@ struct flow {
 	__u16 to_dport;
 	__u32 backend_id;
 	__u16 backend_generation;
-	__u8 state;   /* enum flow_state */
-	__u8 flags;   /* enum flow_flag */
-	__u32 seen;   /* seconds since boot, of the last packet of this direction */
-	__u32 expects; /* TCP: the sequence number that this direction's sender acknowledged last */
+	__u8 state;	  /* enum flow_state */
+	__u8 flags;	  /* enum flow_flag */
+	__u32 seen;	  /* seconds since boot, of the last packet of this direction */
+	__u32 expects;	  /* TCP: the sequence number that this direction's sender acknowledged last */
 	__u32 idle_limit; /* seconds, by its listener's policy when it began; 0: the node's limit of its state */
 	__u64 packets;
 	__u64 bytes;
@@ -367,9 +367,9 @@ struct flow {
 	struct nexthop nexthop;
 	__u32 counted_at;   /* request half: the listener that counts it as open, or 0; half-open: enum promotion */
 	__u32 source_place; /* ... 1 + the slot, of all in source_connections, that counts it; 0: none */
-	__u32 isn;   /* initial sequence number of this direction's sender; later: that of its FIN */
-	__u16 early; /* half-open: octets of data that came with the SYN (RFC 7413) */
-	__u16 zone;  /* kept for address zones: the rewritten packet's */
+	__u32 isn;	    /* initial sequence number of this direction's sender; later: that of its FIN */
+	__u16 early;	    /* half-open: octets of data that came with the SYN (RFC 7413) */
+	__u16 zone;	    /* kept for address zones: the rewritten packet's */
 };
 
 /* ageing_tcp4 ...: where a live flow waits to be looked at again. */
@@ -399,8 +399,8 @@ struct ageing_in_hand {
 struct flow_usage {
 	__s64 tcp4;
 	__s64 tcp6;
-	__u64 swept;	/* flows looked at by ageing, since load: shows that it is alive */
-	__u64 expired;	/* ... and removed */
+	__u64 swept;	  /* flows looked at by ageing, since load: shows that it is alive */
+	__u64 expired;	  /* ... and removed */
 	__u64 last_sweep; /* nanoseconds since boot */
 };
 

@@ -71,41 +71,41 @@ static __always_inline __u32 look_at(enum table table, int family, const union t
 	return 0;
 }
 
-#define TURNSTILE(NAME, NUMBER, QUEUE, ENTRY, KEY, TABLE, FAMILY)						\
-	static long NAME(__u32 i, void *context)								\
-	{													\
-		__u32 number = NUMBER, wait;									\
-		struct ageing_in_hand *hand = bpf_map_lookup_elem(&ageing_in_hand, &number);			\
-		struct slice *slice = context;									\
-		struct ENTRY entry = {};									\
-		union tuple key;										\
-		int done;											\
-														\
-		if (!hand)											\
-			return 1;										\
-		if (hand->is_there)										\
-			entry = hand->KEY;									\
-		else if (bpf_map_pop_elem(&QUEUE, &entry))							\
-			return 1;										\
-		hand->is_there = 0;										\
-		done = entry.tick == slice->tick; /* once round */						\
-		if (!done) {											\
-			entry.tick = slice->tick;								\
-			if ((__s32)(entry.due - slice->now) <= 0) {						\
-				key.KEY = entry.key;								\
-				wait = look_at(TABLE, FAMILY, &key, entry.generation, slice->now, slice);	\
-				if (!wait)									\
-					return 0;								\
-				if (TABLE == TABLE_TCP && !entry.due)						\
-					wait = wait > RECHECK_NEW ? RECHECK_NEW : wait;				\
-				entry.due = slice->now + wait;							\
-			}											\
-		}												\
-		if (bpf_map_push_elem(&QUEUE, &entry, 0)) {							\
-			hand->KEY = entry;									\
-			hand->is_there = 1;									\
-		}												\
-		return done;											\
+#define TURNSTILE(NAME, NUMBER, QUEUE, ENTRY, KEY, TABLE, FAMILY)                                                      \
+	static long NAME(__u32 i, void *context)                                                                       \
+	{                                                                                                              \
+		__u32 number = NUMBER, wait;                                                                           \
+		struct ageing_in_hand *hand = bpf_map_lookup_elem(&ageing_in_hand, &number);                           \
+		struct slice *slice = context;                                                                         \
+		struct ENTRY entry = {};                                                                               \
+		union tuple key;                                                                                       \
+		int done;                                                                                              \
+                                                                                                                       \
+		if (!hand)                                                                                             \
+			return 1;                                                                                      \
+		if (hand->is_there)                                                                                    \
+			entry = hand->KEY;                                                                             \
+		else if (bpf_map_pop_elem(&QUEUE, &entry))                                                             \
+			return 1;                                                                                      \
+		hand->is_there = 0;                                                                                    \
+		done = entry.tick == slice->tick; /* once round */                                                     \
+		if (!done) {                                                                                           \
+			entry.tick = slice->tick;                                                                      \
+			if ((__s32)(entry.due - slice->now) <= 0) {                                                    \
+				key.KEY = entry.key;                                                                   \
+				wait = look_at(TABLE, FAMILY, &key, entry.generation, slice->now, slice);              \
+				if (!wait)                                                                             \
+					return 0;                                                                      \
+				if (TABLE == TABLE_TCP && !entry.due)                                                  \
+					wait = wait > RECHECK_NEW ? RECHECK_NEW : wait;                                \
+				entry.due = slice->now + wait;                                                         \
+			}                                                                                              \
+		}                                                                                                      \
+		if (bpf_map_push_elem(&QUEUE, &entry, 0)) {                                                            \
+			hand->KEY = entry;                                                                             \
+			hand->is_there = 1;                                                                            \
+		}                                                                                                      \
+		return done;                                                                                           \
 	}
 
 TURNSTILE(turn_tcp4, 0, ageing_tcp4, ageing4, v4, TABLE_TCP, AF_INET)

@@ -282,8 +282,9 @@ VERIFIED_ONCE int place_fragment(struct __sk_buff *skb, int family, int takes_re
 	if (!datagram || (piece.at && is_gateways && !is_open(family, p, datagram))) {
 		__u32 *since = bpf_map_lookup_elem(&complete_datagrams, &key);
 		int verdict = !is_gateways ? FLOW_IS_ABSENT :
-			      !datagram && since && seconds_since(*since, now) <= COMPLETE_SECONDS ? DROP_FRAGMENT :
-									  hold(skb, p, family, &key, now);
+			      !datagram && since && seconds_since(*since, now) <= COMPLETE_SECONDS ?
+					     DROP_FRAGMENT :
+					     hold(skb, p, family, &key, now);
 
 		if (verdict != FLOW_GOES_ON)
 			return verdict;

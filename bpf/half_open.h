@@ -19,8 +19,8 @@
 enum half_open {
 	HANDSHAKE_WAITS = -1, /* an upgrade carries the flows over: drop the packet */
 	HALF_OPEN_NONE,
-	HALF_OPEN_CARRY,  /* translate the packet by its entry */
-	HALF_OPEN_EXCESS, /* ... as a reset of the backend: it would have been one connection too many */
+	HALF_OPEN_CARRY,   /* translate the packet by its entry */
+	HALF_OPEN_EXCESS,  /* ... as a reset of the backend: it would have been one connection too many */
 	HALF_OPEN_REFUSED, /* the same, and this time it is the client that is told */
 };
 
@@ -82,8 +82,10 @@ static __always_inline int move_to_established(int family, struct flow *half)
 		pair->request.state = state_by_fins(&pair->request, &pair->reply);
 	pair->reply.state = pair->request.state;
 	pair->reply.seen = pair->request.seen; /* young, so that nobody takes it for a half left over */
-	pair->request.counted_at = 0; /* in `half` it is 1, which is promote()'s lock */
-	if (pair->request.flags & FLOW_FIN) /* from now on it is the FIN's number that counts (tcp_state.h) */
+	/* in `half` it is 1, which is promote()'s lock */
+	pair->request.counted_at = 0;
+	/* from now on it is the FIN's number that counts (tcp_state.h) */
+	if (pair->request.flags & FLOW_FIN)
 		pair->request.isn = p->seq;
 	if (pair->request.state != FLOW_CLOSED) {
 		error = take_connection(family, p, &pair->request);
@@ -167,7 +169,8 @@ VERIFIED_ONCE int half_open_step(int family)
 		pair_remove(TABLE_HALF_OPEN, family, &p->tuple, &scratch->twin, generation);
 		return 0;
 	}
-	if (!(f->flags & FLOW_REPLY) || !(p->tcp_flags & TCP_SYN)) /* a backend repeats its SYN-ACK to nobody for long */
+	/* a backend repeats its SYN-ACK to nobody for long */
+	if (!(f->flags & FLOW_REPLY) || !(p->tcp_flags & TCP_SYN))
 		f->seen = now_seconds();
 	f->expects = p->ack;
 	if (p->tcp_flags & (TCP_FIN | TCP_RST))

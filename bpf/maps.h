@@ -55,7 +55,7 @@ NETWORK_MAP(symmetric, 256); /* -> 1 */
 NETWORK_MAP(route_mtus, 16384);
 
 /* The programs write, the agent reads. */
-PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, HOOK_COUNT * VERDICT_COUNT, __u32, struct verdict_count);
+PINNED_MAP(verdicts, BPF_MAP_TYPE_PERCPU_ARRAY, (HOOK_COUNT * VERDICT_COUNT), __u32, struct verdict_count);
 PINNED_MAP(listener_counts, BPF_MAP_TYPE_PERCPU_ARRAY, 16384, __u32, struct listener_count);
 PINNED_MAP(listener_connections, BPF_MAP_TYPE_ARRAY, 16384, __u32, struct listener_connections);
 PINNED_MAP(source_connections, BPF_MAP_TYPE_ARRAY, (131072 + 16384) / 4, __u32, struct source_bucket);

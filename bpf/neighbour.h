@@ -96,7 +96,7 @@ VERIFIED_ONCE int answer_solicitation(struct __sk_buff *skb, struct packet *p)
 	if (!p)
 		return DROP_INTERNAL;
 	probe = !(WORD(p->tuple.v6.saddr, 0) | WORD(p->tuple.v6.saddr, 1) | WORD(p->tuple.v6.saddr, 2) |
-		      WORD(p->tuple.v6.saddr, 3));
+		  WORD(p->tuple.v6.saddr, 3));
 
 	if (!own || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct icmp6hdr), &target, sizeof(target)) ||
 	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
@@ -125,11 +125,10 @@ VERIFIED_ONCE int answer_solicitation(struct __sk_buff *skb, struct packet *p)
 	na.option = OPTION_TARGET_LINK_ADDRESS;
 	na.option_words = 1;
 	__builtin_memcpy(na.mac, own->mac, 6);
-	na.icmp.icmp6_cksum =
-		~fold(sum_of(&na.icmp, sizeof(na) - offsetof(struct advertisement, icmp),
-			     sum_of(&na.ip.saddr, 32,
-				    bpf_htonl(IPPROTO_ICMPV6 << 16 |
-					      (sizeof(na) - offsetof(struct advertisement, icmp))))));
+	na.icmp.icmp6_cksum = ~fold(
+		sum_of(&na.icmp, sizeof(na) - offsetof(struct advertisement, icmp),
+		       sum_of(&na.ip.saddr, 32,
+			      bpf_htonl(IPPROTO_ICMPV6 << 16 | (sizeof(na) - offsetof(struct advertisement, icmp))))));
 	if (replace_packet(skb, FRAME(&na), FRAME_SIZE(&na)))
 		return DROP_INTERNAL;
 	return VERDICT_NEIGHBOUR;

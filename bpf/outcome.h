@@ -10,8 +10,8 @@
 #define PENSTOCK_OUTCOME_H
 
 enum {
-	FLOW_IS_ABSENT = -1, /* as if there were no entry */
-	FLOW_GOES_ON = -2,   /* translate the packet */
+	FLOW_IS_ABSENT = -1,  /* as if there were no entry */
+	FLOW_GOES_ON = -2,    /* translate the packet */
 	FLOW_NEEDS_PORT = -3, /* the client's own address and port cannot serve: begin it under ours */
 	FLOW_COLLIDES = -4,   /* no reply tuple is free for it */
 	FLOW_EXCEEDS = -5,    /* its listener, or its source there, has as many connections as a policy allows */

@@ -32,7 +32,7 @@ struct rewrite {
 	__u32 daddr[4];
 	__u16 sport;
 	__u16 dport;
-	__u8 hop; /* take one off TTL / hop limit */
+	__u8 hop;  /* take one off TTL / hop limit */
 	__u8 macs; /* write the two below */
 	__u8 dmac[6];
 	__u8 smac[6];
@@ -49,19 +49,19 @@ struct quote {
 struct packet {
 	union tuple tuple;
 	struct rewrite to; /* set once its flow is known; here, since the stack is small */
-	__u32 l4;	 /* offset of the transport header; 0: there is no tuple of this packet */
+	__u32 l4;	   /* offset of the transport header; 0: there is no tuple of this packet */
 	__u8 protocol;
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 l4_header; /* bytes of TCP or UDP header, options included */
 	__u32 seq;	/* TCP's */
 	__u32 ack;
 	__u8 icmp_type;
-	__u32 now;	 /* seconds since boot, as of `jiffies` */
+	__u32 now; /* seconds since boot, as of `jiffies` */
 	__u64 jiffies;
 	struct quote quote;
-	int action;	  /* what the program returns, where a stage of its own delivered the packet */
-	__u8 hook;	  /* enum hook: where the packet is */
-	__u8 fragment;	  /* enum fragment */
+	int action;	   /* what the program returns, where a stage of its own delivered the packet */
+	__u8 hook;	   /* enum hook: where the packet is */
+	__u8 fragment;	   /* enum fragment */
 	__u32 fragment_id; /* as in its header */
 	__u32 listener_id; /* set when one was asked for a backend, that is for a new flow; else 0 */
 	__u32 backend_id;  /* the flow's, or what the slot held for a new one; 0: neither */
@@ -70,7 +70,7 @@ struct packet {
 	__u8 node_address; /* addressed to a gateway address that is the node's own */
 	__u8 turned;	   /* into a reset of its backend (reset.h) */
 	__u8 verdict;	   /* enum verdict; this and what follows: only when it has ended (trace.h) */
-	__u32 packets; /* as they are counted */
+	__u32 packets;	   /* as they are counted */
 	__u32 bytes;
 	/* Written by a tracer alone. */
 	__u32 version; /* of IP; 0: something else */

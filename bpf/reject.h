@@ -286,9 +286,9 @@ VERIFIED_ONCE int reply_icmp4(struct __sk_buff *skb, struct packet *p, __u8 type
 	front.icmp.type = type;
 	front.icmp.code = code;
 	front.icmp.rest = bpf_htonl(rest);
-	front.icmp.checksum = ~fold(sum_of_transport(
-		skb, p, quoted.transport,
-		sum_of(&quoted.ip, sizeof(quoted.ip), sum_of(&front.icmp, sizeof(front.icmp), 0))));
+	front.icmp.checksum = ~fold(
+		sum_of_transport(skb, p, quoted.transport,
+				 sum_of(&quoted.ip, sizeof(quoted.ip), sum_of(&front.icmp, sizeof(front.icmp), 0))));
 	return put_in_front(skb, FRAME(&front), FRAME_SIZE(&front), size);
 }
 

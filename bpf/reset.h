@@ -37,8 +37,8 @@ VERIFIED_ONCE int turn_into_reset(struct __sk_buff *skb)
 }
 
 /*
- * Sends the segment in hand through its hook once more, as a reset; what it is then is no segment to go on with, but can
- * be answered as before: what is known of it stays.
+ * Sends the segment in hand through its hook once more, as a reset; what it is then is no segment to go on with, but
+ * can be answered as before: what is known of it stays.
  */
 VERIFIED_ONCE int reset_backend(struct __sk_buff *skb)
 {

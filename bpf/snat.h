@@ -89,13 +89,14 @@ struct port_search {
 	int found;
 };
 
-/* Seconds for which a flow that has not shown that both ends speak keeps its port when there is no other; UDP's others. */
+/* Seconds that a flow which has not shown that both ends speak keeps its port if there is no other; UDP's others. */
 #define KEEPS_PORT_UNPROVEN 3
 #define KEEPS_PORT_UDP 30
 
 /*
- * No port is free: does the flow at this CPU's pair's reply key have to give up its own? A handshake that nobody goes on
- * with must (its sender may be forged), and a UDP flow that says nothing, as when its table is full. Then it is gone.
+ * No port is free: does the flow at this CPU's pair's reply key have to give up its own? A handshake that nobody goes
+ * on with must (its sender may be forged), and a UDP flow that says nothing, as when its table is full. Then it is
+ * gone.
  */
 VERIFIED_ONCE int displace(enum table table, int family)
 {

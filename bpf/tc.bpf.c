@@ -129,14 +129,14 @@ VERIFIED_ONCE int without_ports(struct __sk_buff *skb, struct packet *p, int fam
 	if (parsed == PARSED_FRAGMENT)
 		return DROP_FRAGMENT;
 	if (parsed == PARSED_ICMP)
-		return is_echo_request(p)	 ? (int)answer_echo(skb, p, family) :
+		return is_echo_request(p)	? (int)answer_echo(skb, p, family) :
 		       is_icmp_error(p, family) ? DROP_NO_FLOW :
 						  DROP_PROTOCOL;
 	return parsed == PARSED_OTHER ? DROP_PROTOCOL : DROP_MALFORMED;
 }
 
 static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
-				       struct weight weight, int *action)
+				     struct weight weight, int *action)
 {
 	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS, is_known = 0;
 	int verdict = FLOW_IS_ABSENT;
@@ -210,7 +210,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
 			return DROP_INTERNAL;
 		if (known == HALF_OPEN_REFUSED) {
-			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
+			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED :
+										   DROP_LIMITED;
 			goto answered;
 		}
 		is_known = known != HALF_OPEN_NONE;

@@ -3,8 +3,8 @@
  * Handshakes of many clients, as fast as the programs take them: each run of `shake` makes the next segment (SYN, the
  * backend's SYN-ACK, ACK) and jumps into the program of the hook that it would come to.
  *
- * Rules: flow number N is of client address `client` + N / PORTS and port FIRST_PORT + N % PORTS. Checksums are left out:
- * nobody receives what comes of a test run. The frame of the run is as long as the headers.
+ * Rules: flow number N is of client address `client` + N / PORTS and port FIRST_PORT + N % PORTS. Checksums are left
+ * out: nobody receives what comes of a test run. The frame of the run is as long as the headers.
  * Must never: be part of what is shipped.
  */
 #include <linux/bpf.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * A wire that loses packets, has others arrive twice, and others late: some of each thousand, chosen by a generator with
- * a fixed seed.
+ * A wire that loses packets, has others arrive twice, and others late: some of each thousand, chosen by a generator
+ * with a fixed seed.
  *
  * Rules: IPv4 and IPv6 only, so that ARP and neighbour discovery do not fail instead; ICMPv6 passes for that reason.
- * The second of a packet passes here once more; it is known by its mark, and passes. One packet at a time is late, a whole
- * TCP segment on its way out (its unfinished checksum is where that of the one behind which it goes is): one to three
- * others overtake it. If none come, it is sent again by who waits for it.
+ * The second of a packet passes here once more; it is known by its mark, and passes. One packet at a time is late, a
+ * whole TCP segment on its way out (its unfinished checksum is where that of the one behind which it goes is): one to
+ * three others overtake it. If none come, it is sent again by who waits for it.
  * Must never: be part of what is shipped.
  */
 #include <linux/bpf.h>
@@ -74,7 +74,8 @@ static __always_inline __u64 number(__u64 n)
 
 static __always_inline int is_tcp(struct __sk_buff *skb)
 {
-	__u32 at = skb->protocol == bpf_htons(ETH_P_IP) ? offsetof(struct iphdr, protocol) : offsetof(struct ipv6hdr, nexthdr);
+	__u32 at = skb->protocol == bpf_htons(ETH_P_IP) ? offsetof(struct iphdr, protocol) :
+							  offsetof(struct ipv6hdr, nexthdr);
 	__u8 protocol;
 
 	return !bpf_skb_load_bytes(skb, ETH_HLEN + at, &protocol, sizeof(protocol)) && protocol == IPPROTO_TCP;
@@ -167,6 +168,7 @@ int lose(struct __sk_buff *skb)
 		return became < 0 ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (drawn < lose_per_thousand + double_per_thousand + late_per_thousand && keep(skb, l, 1 + drawn % 3))
-		return bpf_redirect(0, 0); /* to nowhere: of TC_ACT_SHOT the sender is told, and sends the segment again */
+		/* to nowhere: of TC_ACT_SHOT the sender is told, and sends the segment again */
+		return bpf_redirect(0, 0);
 	return TC_ACT_UNSPEC;
 }

@@ -2,8 +2,8 @@
 /*
  * Two packets on two CPUs, at the same moment: each test run waits here for the other, then jumps into its program.
  *
- * Rules: the context's cb says which program of `racers` (0), how many must have come before it starts (1), and how many
- * steps later than that (2), so that each comes first by a little, now and then. Who waits in vain starts alone.
+ * Rules: the context's cb says which program of `racers` (0), how many must have come before it starts (1), and how
+ * many steps later than that (2), so that each comes first by a little, now and then. Who waits in vain starts alone.
  * Must never: be part of what is shipped.
  */
 #include <linux/bpf.h>

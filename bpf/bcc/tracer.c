@@ -32,8 +32,8 @@ BPF_RINGBUF_OUTPUT(events, PAGES);
 /* Whether `p->to` says what it became. */
 static inline int is_rewritten(const struct packet *p)
 {
-	return p->verdict == VERDICT_FORWARDED || p->verdict == VERDICT_REPLIED || p->verdict == VERDICT_RESET_LIMITED ||
-	       p->verdict == VERDICT_RELATED;
+	return p->verdict == VERDICT_FORWARDED || p->verdict == VERDICT_REPLIED ||
+	       p->verdict == VERDICT_RESET_LIMITED || p->verdict == VERDICT_RELATED;
 }
 
 static inline int is_protocol(const struct packet *p, u8 protocol)

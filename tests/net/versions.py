@@ -18,7 +18,7 @@ OTHER_PROGRAMS: Edits = (("reject.h", r"#define REPLY_TTL 64", "#define REPLY_TT
 OTHER_LAYOUT: Edits = (
     *OTHER_PROGRAMS,
     # struct flow: a member more in front of all others, one moved to the end and wider, one less
-    ("abi.h", r"\t__u16 zone;  /\* kept[^\n]*\n", ""),
+    ("abi.h", r"\t__u16 zone;\s+/\* kept[^\n]*\n", ""),
     (
         "abi.h",
         r"\nstruct flow \{\n(.*?)\t__u32 seen;[^\n]*\n(.*?)\n\};",
