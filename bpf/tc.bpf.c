@@ -135,57 +135,120 @@ VERIFIED_ONCE int without_ports(struct __sk_buff *skb, struct packet *p, int fam
 	return parsed == PARSED_OTHER ? DROP_PROTOCOL : DROP_MALFORMED;
 }
 
+/* As parse(), with the headers made linear if they are not; PARSED_SHORT: not even IP's are there. */
+static __always_inline enum parsed parse_whole(struct __sk_buff *skb, struct packet *p, int family)
+{
+	enum parsed parsed = parse(skb, p, family);
+
+	if (parsed == PARSED_SHORT && !pull_headers(skb))
+		parsed = parse(skb, p, family);
+	if (parsed != PARSED_SHORT)
+		return parsed;
+	return skb->len < ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) ?
+		       PARSED_SHORT :
+		       PARSED_MALFORMED;
+}
+
+/* IP without ports to look up: of ICMP, what is about a flow is carried. */
+static __always_inline int handle_portless(struct __sk_buff *skb, struct packet *p, int family, enum parsed parsed,
+					   int takes_requests, int *action)
+{
+	int verdict;
+
+	if (parsed == PARSED_ICMP && is_icmp_error(p, family) && skb->pkt_type == PACKET_HOST) {
+		verdict = carry_error(skb, family);
+		if (verdict != FLOW_IS_ABSENT) {
+			*action = p->action;
+			return verdict;
+		}
+	}
+	return takes_requests ? (int)without_ports(skb, p, family, parsed) : VERDICT_NOT_OURS;
+}
+
+/* The packet's entry in the table of established flows, or in UDP's. */
+static __always_inline struct flow *established_flow(const struct packet *p, int family)
+{
+	struct flow *f;
+
+	if (p->protocol != IPPROTO_TCP)
+		return flow_lookup(TABLE_UDP, family, &p->tuple);
+	f = flow_lookup(TABLE_TCP, family, &p->tuple);
+	OPAQUE(f); /* else clang makes one call of the two, with a map chosen before it: no look-up to inline */
+	return f;
+}
+
+/* A segment that no established flow took: FLOW_GOES_ON, with the entry to carry it by if any, or the verdict. */
+static __always_inline int find_handshake(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
+					  struct flow **entry)
+{
+	struct flow *f = 0;
+	int known = HALF_OPEN_NONE;
+
+	*entry = 0;
+	if (flow_lookup(TABLE_HALF_OPEN, family, &p->tuple))
+		known = half_open_step(family);
+	if (known == HANDSHAKE_WAITS)
+		return DROP_MOVING;
+	if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
+		return DROP_INTERNAL;
+	if (known == HALF_OPEN_REFUSED)
+		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
+	if (known != HALF_OPEN_NONE || !is_first_syn(p->tcp_flags)) {
+		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted by another CPU between our two look-ups? */
+		if (f && !belongs_at(hook, f))
+			f = 0;
+		if (f && (p->tcp_flags & (TCP_FIN | TCP_RST)) && follow_tcp(family, f) == DROP_MOVING)
+			return DROP_MOVING;
+	}
+	if (!f && known != HALF_OPEN_NONE)
+		f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
+	*entry = f;
+	return FLOW_GOES_ON;
+}
+
+/* A packet without a flow, to a gateway: FLOW_GOES_ON when its flow has begun, or the verdict. */
+static __always_inline int begin(struct __sk_buff *skb, struct packet *p, int family)
+{
+	int verdict = find_backend(skb, family);
+
+	if (verdict == FLOW_GOES_ON)
+		verdict = begin_flow(skb, family);
+	if (verdict == FLOW_NEEDS_PORT)
+		verdict = begin_flow_by_snat(family);
+	if (verdict == FLOW_COLLIDES) /* answered here, for the stack's sake */
+		verdict = p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST ?
+				  VERDICT_REFUSED_COLLISION :
+				  DROP_COLLISION;
+	if (verdict == FLOW_MIDSTREAM)
+		verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM : DROP_MIDSTREAM;
+	return verdict;
+}
+
 static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, int family, enum hook hook,
 				     struct weight weight, int *action)
 {
-	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS, is_known = 0;
-	int verdict = FLOW_IS_ABSENT;
+	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS, verdict;
 	struct gateway *gateway;
 	enum parsed parsed;
 	struct flow *f;
 
-	parsed = parse(skb, p, family);
-	if (parsed == PARSED_SHORT && !pull_headers(skb))
-		parsed = parse(skb, p, family);
-	if (parsed == PARSED_SHORT) {
-		if (skb->len < ETH_HLEN + (family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
-			return VERDICT_NOT_OURS;
-		parsed = PARSED_MALFORMED;
-	}
+	parsed = parse_whole(skb, p, family);
+	if (parsed == PARSED_SHORT)
+		return VERDICT_NOT_OURS;
 	if (parsed == PARSED_FRAGMENT && p->protocol == IPPROTO_UDP && skb->pkt_type == PACKET_HOST) {
 		pull_headers(skb); /* parse() has not looked for ports */
 		verdict = place_fragment(skb, family, takes_requests);
-		if (verdict == FLOW_IS_ABSENT)
-			return VERDICT_NOT_OURS;
 		if (verdict != FLOW_GOES_ON)
-			return verdict;
-		verdict = FLOW_IS_ABSENT;
+			return verdict == FLOW_IS_ABSENT ? VERDICT_NOT_OURS : verdict;
 		parsed = PARSED_FLOW;
 	}
-	if (parsed != PARSED_FLOW) {
-		if (parsed == PARSED_ICMP && is_icmp_error(p, family) && skb->pkt_type == PACKET_HOST) {
-			verdict = carry_error(skb, family);
-			if (verdict != FLOW_IS_ABSENT) {
-				*action = p->action;
-				return verdict;
-			}
-		}
-		if (!takes_requests)
-			return VERDICT_NOT_OURS;
-		verdict = without_ports(skb, p, family, parsed);
-		goto answered;
-	}
+	if (parsed != PARSED_FLOW)
+		return handle_portless(skb, p, family, parsed, takes_requests, action);
 	if (skb->pkt_type != PACKET_HOST)
 		return VERDICT_NOT_OURS;
 
-	if (p->protocol == IPPROTO_TCP) {
-		f = flow_lookup(TABLE_TCP, family, &p->tuple);
-		OPAQUE(f); /* else clang makes one call of the two, with a map chosen before it: no look-up to inline */
-	} else {
-		f = flow_lookup(TABLE_UDP, family, &p->tuple);
-	}
-	if (f)
-		verdict = translate(skb, p, f, family, hook, weight, action);
+	f = established_flow(p, family);
+	verdict = f ? translate(skb, p, f, family, hook, weight, action) : FLOW_IS_ABSENT;
 	if (verdict != FLOW_IS_ABSENT)
 		return verdict;
 
@@ -202,46 +265,15 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	if (p->fragment == FRAGMENT_LATER) /* its first began no flow, or the flow is gone */
 		return !takes_requests || p->node_address ? VERDICT_NOT_OURS : DROP_FRAGMENT;
 	f = 0;
-	if (p->protocol == IPPROTO_TCP && flow_lookup(TABLE_HALF_OPEN, family, &p->tuple)) {
-		int known = half_open_step(family);
-
-		if (known == HANDSHAKE_WAITS)
-			return DROP_MOVING;
-		if (known == HALF_OPEN_EXCESS && turn_into_reset(skb))
-			return DROP_INTERNAL;
-		if (known == HALF_OPEN_REFUSED) {
-			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED :
-										   DROP_LIMITED;
-			goto answered;
-		}
-		is_known = known != HALF_OPEN_NONE;
-	}
-	if (p->protocol == IPPROTO_TCP && (is_known || !is_first_syn(p->tcp_flags))) {
-		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted by another CPU between our two look-ups? */
-		if (f && !belongs_at(hook, f))
-			f = 0;
-		if (f && (p->tcp_flags & (TCP_FIN | TCP_RST)) && follow_tcp(family, f) == DROP_MOVING)
-			return DROP_MOVING;
-	}
-	if (!f && is_known)
-		f = flow_lookup(TABLE_HALF_OPEN, family, &p->tuple);
-	if (!f && !takes_requests)
-		return VERDICT_NOT_OURS;
-	if (!f) {
-		verdict = find_backend(skb, family);
-		if (verdict == FLOW_GOES_ON)
-			verdict = begin_flow(skb, family);
-		if (verdict == FLOW_NEEDS_PORT)
-			verdict = begin_flow_by_snat(family);
-		if (verdict == FLOW_COLLIDES) /* answered here, for the stack's sake */
-			verdict = p->protocol == IPPROTO_TCP && refuse(skb, p, family) == VERDICT_REJECTED_RST ?
-					  VERDICT_REFUSED_COLLISION :
-					  DROP_COLLISION;
-		if (verdict == FLOW_MIDSTREAM)
-			verdict = refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_MIDSTREAM :
-										   DROP_MIDSTREAM;
+	if (p->protocol == IPPROTO_TCP) {
+		verdict = find_handshake(skb, p, family, hook, &f);
 		if (verdict != FLOW_GOES_ON)
-			goto answered;
+			return verdict;
+	}
+	if (!f) {
+		verdict = takes_requests ? begin(skb, p, family) : VERDICT_NOT_OURS;
+		if (verdict != FLOW_GOES_ON)
+			return verdict;
 		f = known_flow(family, p->protocol, &p->tuple);
 	}
 	if (!f)
@@ -254,11 +286,6 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
 	}
 	return DROP_NO_FLOW; /* another CPU removed it: whoever sent this will send it again */
-
-answered:
-	if (is_answer(verdict))
-		*action = send_back(skb, hook);
-	return verdict;
 }
 
 static __always_inline int process(struct __sk_buff *skb, enum hook hook)
@@ -289,14 +316,13 @@ static __always_inline int process(struct __sk_buff *skb, enum hook hook)
 		verdict = handle_ip(skb, p, AF_INET, hook, weight, &action);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		verdict = handle_ip(skb, p, AF_INET6, hook, weight, &action);
-	else if (hook == HOOK_UPLINK_INGRESS && skb->protocol == bpf_htons(ETH_P_ARP)) {
+	else if (hook == HOOK_UPLINK_INGRESS && skb->protocol == bpf_htons(ETH_P_ARP))
 		verdict = answer_arp(skb);
-		if (verdict == VERDICT_NEIGHBOUR)
-			action = send_back(skb, hook);
-	}
 	if (p->fragment == FRAGMENT_FIRST)
 		first_has_passed(skb->protocol == bpf_htons(ETH_P_IP) ? AF_INET : AF_INET6, verdict);
-	if (is_drop(verdict) || verdict == VERDICT_HELD)
+	if (is_answer(verdict))
+		action = send_back(skb, hook);
+	else if (is_drop(verdict) || verdict == VERDICT_HELD)
 		action = TC_ACT_SHOT;
 	return end(skb, p, hook, verdict, weight, action);
 }

@@ -162,25 +162,17 @@ static __always_inline int carry(struct __sk_buff *skb, struct packet *p, struct
 	way = way_of(skb, p, f, family, hook);
 	if (way == WAY_NONE)
 		return VERDICT_NOT_OURS;
-	if (way == WAY_TOO_BIG) {
-		int verdict = say_too_big(skb, p, family, f->nexthop.mtu);
-
-		*action = verdict == VERDICT_TOO_BIG ? send_back(skb, hook) : TC_ACT_SHOT;
-		return verdict;
-	}
+	if (way == WAY_TOO_BIG)
+		return say_too_big(skb, p, family, f->nexthop.mtu);
 	ifindex = is_by_stack(way) ? 0 : f->nexthop.ifindex; /* else it would be one more cache line */
 	prepare(r, way, f, hook);
 	if (is_another(family, f, &p->tuple, generation))
 		return FLOW_IS_ABSENT;
 	count_flow(f, backend_id, is_reply, weight);
-	if (rewrite(skb, family, p, r)) {
-		*action = TC_ACT_SHOT;
+	if (rewrite(skb, family, p, r))
 		return DROP_INTERNAL;
-	}
-	if (p->fragment == FRAGMENT_FIRST && release_held(skb, family)) {
-		*action = TC_ACT_SHOT;
+	if (p->fragment == FRAGMENT_FIRST && release_held(skb, family))
 		return DROP_INTERNAL;
-	}
 	*action = deliver(skb, way, ifindex);
 	return is_reply ? VERDICT_REPLIED : VERDICT_FORWARDED;
 }
@@ -209,10 +201,6 @@ static __always_inline int translate(struct __sk_buff *skb, struct packet *p, st
 	}
 	if (!(f->flags & FLOW_REPLY) && has_lost_backend(f, p->protocol == IPPROTO_UDP)) {
 		step = leave_backend(skb, family, f);
-		if (step == VERDICT_REJECTED_RST)
-			*action = send_back(skb, hook);
-		else if (step != FLOW_IS_ABSENT)
-			*action = TC_ACT_SHOT;
 		if (step != FLOW_GOES_ON)
 			return step;
 	}
