@@ -12,8 +12,10 @@ import pytest
 
 from lab.gateway import Gateway
 from lab.manifests import write
+from lab.netns import Namespace
 from lab.servers.witness import witness
 from lab.topology import FAMILIES, Lab, Shape
+from tests.net.paths import behind_the_client
 from tests.net.versions import OTHER_LAYOUT, OTHER_PROGRAMS, Versions, built
 from tests.net.world import PODS, SETTINGS, WORLD, Setting
 
@@ -36,6 +38,13 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     """Other versions of the programs, to upgrade to."""
     place = tmp_path_factory.mktemp("versions")
     return Versions(built(place / "programs", OTHER_PROGRAMS), built(place / "layout", OTHER_LAYOUT))
+
+
+@pytest.fixture
+def far(gateway: Gateway) -> Iterator[Namespace]:
+    """A client behind a router, which is the lab's client."""
+    with behind_the_client(gateway.lab) as namespace:
+        yield namespace
 
 
 @pytest.fixture(params=FAMILIES, ids=("IPv4", "IPv6"))

@@ -19,8 +19,9 @@ from scapy.packet import Raw
 from lab.flood import CLIENTS as STRANGERS
 from lab.netns import Namespace
 from lab.topology import GATEWAY
-from lab.traffic.ask import ABORT, END, abort_on_close, ask, associate, connect
+from lab.traffic.ask import ask, associate, connect
 from lab.wait import until
+from tests.net.endings import backend_ends, backend_resets, client_ends, client_resets
 
 PACE = 0.1
 LARGE = bytes(x * 31 % 251 for x in range(5000))
@@ -151,27 +152,3 @@ def goes_on(clients: list[Client], rounds: int = 2) -> None:
         return all(client.rounds >= wanted for client, wanted in goal.items())
 
     until(gone, "each client goes on", every=0.1)
-
-
-def client_ends(connection: socket.socket) -> None:
-    """By a FIN, which the backend answers with its own."""
-    connection.shutdown(socket.SHUT_WR)
-    assert connection.recv(1) == b""
-
-
-def backend_ends(connection: socket.socket) -> None:
-    connection.send(END)
-    assert connection.recv(1) == b""
-
-
-def client_resets(connection: socket.socket) -> None:
-    abort_on_close(connection)
-
-
-def backend_resets(connection: socket.socket) -> None:
-    connection.send(ABORT)
-    try:
-        connection.recv(1)
-    except ConnectionResetError:
-        return
-    raise AssertionError("the backend's reset did not come")

@@ -25,7 +25,7 @@ from lab.topology import CLIENT, FAMILIES, GATEWAY, NODE, UPLINK, Address, Lab, 
 from lab.traffic.ask import ask, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from tests.net.test_icmp import hop, path_mtu
+from tests.net.paths import forget_paths, hop, path_mtu
 
 REMOTE = 50  # its backend number
 PODS = {"a": 11, "c": 13}
@@ -118,12 +118,6 @@ def beyond(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Namespace]
 
 
 # ---- Path MTU
-
-
-def forget_paths(*namespaces: Namespace) -> None:
-    for namespace in namespaces:
-        namespace.run("ip", "route", "flush", "cache")
-        namespace.run("ip", "-6", "route", "flush", "cache")
 
 
 @pytest.mark.parametrize("who", ["client", "c"])

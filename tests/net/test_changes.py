@@ -22,6 +22,7 @@ from lab.topology import FAMILIES, GATEWAY, POD_NEXT_HOP, Address, Lab, Shape
 from lab.traffic.ask import REFUSED, SILENCE, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.endings import is_reset
 from tests.net.world import PODS
 
 GRACE = 12
@@ -140,15 +141,6 @@ def running(one_gateway: Running) -> Running:
     """The gateway, serving EVEN."""
     one_gateway.change(EVEN)
     return one_gateway
-
-
-def is_reset(connection: socket.socket) -> bool:
-    """Whether a question over it meets a reset."""
-    try:
-        ask(connection)
-    except (ConnectionResetError, BrokenPipeError):
-        return True
-    return False
 
 
 def test_a_new_weight_moves_new_flows_only(running: Running) -> None:

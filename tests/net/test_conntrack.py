@@ -23,13 +23,12 @@ from lab.topology import CLIENT, FAMILIES, GATEWAY, NODE, Attachment, Lab, Shape
 from lab.traffic.ask import REFUSED, ask, associate, connect, outcomes
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from tests.net import test_icmp
+from tests.net.endings import backend_ends, backend_resets, client_ends, client_resets, is_reset
+from tests.net.lossy import served, until_closed
+from tests.net.paths import FAR, FAR_ROUTER, NARROW, forget_paths, hop, moves, narrow, path_mtu
 from tests.net.policies import policies, policy
-from tests.net.rounds import LARGE, backend_ends, backend_resets, client_ends, client_resets
-from tests.net.test_changes import is_reset
-from tests.net.test_icmp import FAR, FAR_ROUTER, NARROW, hop, moves, narrow, path_mtu
-from tests.net.test_loss import served, until_closed
-from tests.net.test_remote import REMOTE, UPLINK, attached
+from tests.net.remote import REMOTE, UPLINK, attached
+from tests.net.rounds import LARGE
 from tests.net.tracking import Tracking
 from tests.net.world import PODS
 
@@ -79,9 +78,6 @@ def tracking(watched: tuple[Gateway, Tracking]) -> Tracking:
     return watched[1]
 
 
-far = test_icmp.far
-
-
 @pytest.fixture(params=("client", "node", "pod"))
 def who(request: pytest.FixtureRequest, gateway: Gateway) -> Namespace:
     """Who asks."""
@@ -110,9 +106,7 @@ def routes_forgotten(*ends: Namespace) -> Iterator[None]:
     try:
         yield
     finally:
-        for end in ends:
-            end.run("ip", "route", "flush", "cache")
-            end.run("ip", "-6", "route", "flush", "cache")
+        forget_paths(*ends)
 
 
 def ended(namespace: Namespace, family: int, port: int) -> None:

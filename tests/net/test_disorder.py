@@ -20,8 +20,8 @@ from lab.topology import GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import associate
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from tests.net.test_loss import served
-from tests.net.test_remote import REMOTE, UPLINK, attached
+from tests.net.lossy import served
+from tests.net.remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS
 
 ONE_IN_TEN, ONE_IN_SEVEN = 100, 143  # of a thousand

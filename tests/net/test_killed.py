@@ -24,11 +24,11 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import ask, associate, connect
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.lossy import served, until_closed
 from tests.net.policies import policy, write_policies
+from tests.net.remote import REMOTE, UPLINK, attached
 from tests.net.rounds import Client, goes_on
 from tests.net.tables import Tables
-from tests.net.test_loss import served, until_closed
-from tests.net.test_remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS
 
 TO_REMOTE, REMOTE_STREAM, TO_A, CLOSED, CLOSED_REMOTE = 7010, 7011, 7012, 7020, 7021

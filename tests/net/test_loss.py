@@ -18,11 +18,10 @@ from lab.netns import Namespace
 from lab.process import Process
 from lab.servers.witness import PORT, STREAM_PORT, streams, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
-from lab.traffic import stream
-from lab.traffic.ask import outcomes_tcp
 from lab.traffic.transfer import Transfer
 from lab.wait import until
-from tests.net.test_remote import REMOTE, UPLINK, attached
+from tests.net.lossy import served, until_closed
+from tests.net.remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS, STREAM, TO_A
 
 ONE_IN_SEVEN = 143  # of a thousand
@@ -80,27 +79,6 @@ def unwanted(gateway: Gateway) -> Counter[str]:
         if row["verdict"].startswith(("drop_", "refused_", "rejected_")):
             found[row["verdict"]] += row["packets"]
     return +found
-
-
-def served(client: Namespace, family: int, port: int, times: int) -> Counter[str]:
-    """How so many connections fare over a wire that loses packets."""
-    return outcomes_tcp(client, GATEWAY[family], port, times, patience=stream.PATIENCE)
-
-
-def until_closed(*ends: Namespace) -> None:
-    """Wait until no connection of the ends is open, or half so, over a wire that loses packets."""
-
-    def still_open() -> list[str]:
-        lines = [x.run("ss", "-Htn", "state", "connected", "exclude", "time-wait").stdout.splitlines() for x in ends]
-        return [line for of_end in lines for line in of_end]
-
-    until(
-        lambda: not still_open(),
-        "every connection closed in order",
-        every=0.2,
-        patience=stream.PATIENCE,
-        seen=still_open,
-    )
 
 
 @pytest.mark.parametrize("side", ["client", "backend"])

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import pytest
 
@@ -17,15 +16,12 @@ from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.process import Argument, run
 from lab.servers.witness import PORT, STREAM_PORT, witness_in
-from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses, without_offloads
+from lab.topology import CLIENT, GATEWAY, NODE, Lab, Shape, backend_addresses
 from lab.traffic.ask import ask, associate, connect, outcomes
 from lab.traffic.burst import receive, send_joined, takes_joined
 from lab.traffic.transfer import Transfer
+from tests.net.remote import HERE, REMOTE, SECOND, UPLINK, attached
 
-REMOTE = 50  # its backend number
-UPLINK = "uplink1"
-HERE = {4: ip_address("10.203.0.1"), 6: ip_address("fd00:203::1")}  # the node's address on it
-SECOND = {4: ip_address("10.203.0.3"), 6: ip_address("fd00:203::3")}  # the node's too
 PORTS = range(10_000, 30_000)
 OWN = 7040  # UDP: to a port of the machine that the tests themselves take
 
@@ -44,34 +40,6 @@ OPTIONS: dict[str, tuple[Argument, ...]] = {
     "two addresses": tuple(word for x in (*HERE.values(), *SECOND.values()) for word in ("--snat-address", str(x))),
     "symmetric": ("--symmetric", "10.201.0.0/24", "--symmetric", "fd00:201::/64"),
 }
-
-
-def attached(lab: Lab, stack: ExitStack) -> Namespace:
-    """A machine behind the second uplink, which has the backend's addresses; its way back is this node."""
-    remote = Namespace(f"{lab.prefix}remote")
-    remote.create()
-    stack.callback(remote.delete)
-    addresses = backend_addresses(REMOTE)
-    lab.node.ip(
-        f"link add {UPLINK} type veth peer name eth0 netns {remote.name}",
-        f"link set {UPLINK} up",
-        *(f"addr add {x}/24 dev {UPLINK}" for x in (HERE[4], SECOND[4])),
-        *(f"addr add {x}/64 dev {UPLINK} nodad" for x in (HERE[6], SECOND[6])),
-    )
-    remote.ip(
-        "link set eth0 up",
-        f"addr add {addresses[4]}/32 dev eth0",
-        f"addr add {addresses[6]}/128 dev eth0 nodad",
-        f"route add {HERE[4]} dev eth0 scope link",
-        f"route add {HERE[6]} dev eth0",
-        f"route add default via {HERE[4]} dev eth0",
-        f"route add default via {HERE[6]} dev eth0",
-    )
-    lab.node.ip(f"route add {addresses[4]} dev {UPLINK} scope link", f"route add {addresses[6]} dev {UPLINK}")
-    if not lab.shape.offloads:
-        without_offloads(lab.node, UPLINK)
-        without_offloads(remote, "eth0")
-    return remote
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import abort_on_close, ask, connect
 from lab.wait import until
 from tests.net.policies import policy, write_policies
+from tests.net.remote import REMOTE, UPLINK, attached
 from tests.net.rounds import FIRST_NEVER_COMES, LAST_NEVER_COMES, STRANGERS, Client, Served, goes_on
 from tests.net.tables import Tables
-from tests.net.test_remote import REMOTE, UPLINK, attached
 from tests.net.world import PODS
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))

@@ -7,25 +7,23 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from agent.dataplane.sets import IN_FORCE, folders, in_force, tables_in
+from agent.dataplane.sets import IN_FORCE, folders, in_force
 from lab.gateway import Gateway
 from lab.manifests import Listener, Pod, World, write
-from lab.process import Argument, run
+from lab.process import Argument
 from lab.servers.witness import PORT, STREAM_PORT, witness
 from lab.shares import wrong_shares
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import outcomes
 from lab.wait import until
-from loader.attach import attachments
 from loader.errors import LoaderError
 from loader.maps import Map
-from loader.running import tag
 from tests.net.traffic import Traffic
+from tests.net.upgrades import SMALL, in_kernel, upgrade
 from tests.net.versions import Versions
 from tests.net.world import PODS
 
@@ -38,7 +36,6 @@ WORLD = World(
     ),
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),)},
 )
-SMALL: tuple[Argument, ...] = ("--tcp-flows", 8192, "--half-open", 8192, "--udp-flows", 8192)
 
 
 @pytest.fixture(scope="module", params=("stack", "redirect"))
@@ -57,44 +54,6 @@ def traffic(lab_gateway: Gateway) -> Iterator[Traffic]:
         running = Traffic(lab_gateway.lab, witnesses)
         running.start(stack)
         yield running
-
-
-@dataclass(frozen=True, slots=True)
-class InKernel:
-    """Numbers of what is pinned and hooked."""
-
-    maps: frozenset[int]
-    programs: frozenset[int]
-    tags: frozenset[bytes]
-
-
-def in_kernel(gateway: Gateway) -> InKernel:
-    """Of the only set there is."""
-    (folder,) = folders(gateway.pins)
-    assert folder == in_force(gateway.pins)
-    maps = set()
-    for name in tables_in(folder):
-        with Map.open_pinned(folder / name) as table:
-            maps.add(table.id)
-    with gateway.lab.node.inside():
-        programs = frozenset(x.program_id for x in attachments(folder))
-    return InKernel(frozenset(maps), programs, frozenset(map(tag, programs)))
-
-
-def upgrade(gateway: Gateway, *options: Argument) -> None:
-    """Another agent follows the one that runs; of what it replaced nothing is left."""
-    before = in_kernel(gateway)
-    gateway.stop()
-    gateway.options = (*SMALL, *options)
-    gateway.start()
-    after = in_kernel(gateway)
-    for kind, gone in (("map", before.maps - after.maps), ("prog", before.programs - after.programs)):
-        for number in gone:
-            until(lambda kind=kind, number=number: not exists(kind, number), f"{kind} {number} is gone")
-
-
-def exists(kind: str, number: int) -> bool:
-    return run("bpftool", kind, "show", "id", str(number), check=False).returncode == 0
 
 
 def new_flows_are_served(gateway: Gateway) -> None:

@@ -19,9 +19,9 @@ from lab.servers.witness import PORT, STREAM_PORT, streams, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.transfer import Transfer
 from loader.attach import Mechanism, attachments
-from tests.net.test_remote import REMOTE, UPLINK, attached
-from tests.net.test_upgrade import SMALL, in_kernel, upgrade
+from tests.net.remote import REMOTE, UPLINK, attached
 from tests.net.traffic import Traffic
+from tests.net.upgrades import SMALL, in_kernel, upgrade
 from tests.net.versions import Versions
 from tests.net.world import PODS
 

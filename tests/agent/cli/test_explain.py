@@ -26,8 +26,8 @@ from loader.maps import Map, MapType
 from tests.agent.node import PENSTOCK, Node
 from tests.agent.objects import GATEWAY as MANIFEST
 from tests.agent.objects import endpoint_slice, route, service
-from tests.net.test_remote import HERE, REMOTE, attached
-from tests.net.test_remote import UPLINK as SECOND_UPLINK
+from tests.net.remote import HERE, REMOTE, attached
+from tests.net.remote import UPLINK as SECOND_UPLINK
 
 PODS = {"a": 11, "b": 12}
 SPLIT, HALF, EMPTY, ONE, SAME, FAR, CLOSED = PORT, 7020, 7021, 7030, 7031, 7040, 9
