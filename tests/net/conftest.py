@@ -15,6 +15,7 @@ from lab.manifests import write
 from lab.netns import Namespace
 from lab.servers.witness import witness
 from lab.topology import FAMILIES, Lab, Shape
+from tests.net.near_and_far import Backends, near_and_far
 from tests.net.paths import behind_the_client
 from tests.net.versions import OTHER_LAYOUT, OTHER_PROGRAMS, Versions, built
 from tests.net.world import PODS, SETTINGS, WORLD, Setting
@@ -31,6 +32,13 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         manifests = lab.directory / "manifests"
         write(WORLD, manifests)
         yield stack.enter_context(Gateway(lab, manifests, delivery=setting.delivery))
+
+
+@pytest.fixture(scope="module", params=("stack", "redirect"))
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Backends]]:
+    """A gateway with a backend here and one out there; shared as the other."""
+    with near_and_far(request.param) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

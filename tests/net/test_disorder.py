@@ -4,76 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from lab.gateway import Gateway
 from lab.loss import lossy
-from lab.manifests import Listener, Pod, World, write
 from lab.netns import Namespace
-from lab.process import Process
-from lab.servers.witness import PORT, STREAM_PORT, streams, witness, witness_in
-from lab.topology import GATEWAY, Lab, Shape, backend_addresses
+from lab.servers.witness import streams
+from lab.topology import GATEWAY
 from lab.traffic.ask import associate
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.harm import resets, unwanted
 from tests.net.lossy import served
-from tests.net.remote import REMOTE, UPLINK, attached
-from tests.net.world import PODS
+from tests.net.near_and_far import EITHER, LISTENERS, Backends
 
 ONE_IN_TEN, ONE_IN_SEVEN = 100, 143  # of a thousand
-LISTENERS = {"a": (PORT, STREAM_PORT), "remote": (7010, 7011)}  # to be asked, and for streams
-EITHER = 7020  # UDP: half a, half remote
 FLOWS, QUESTIONS = 30, 4
-
-WORLD = World(
-    listeners=(
-        *(
-            Listener("TCP", port, {name: 1}, target=target)
-            for name, ports in LISTENERS.items()
-            for port, target in zip(ports, (PORT, STREAM_PORT), strict=True)
-        ),
-        *(Listener("UDP", port, {name: 1}) for name, (port, _) in LISTENERS.items()),
-        Listener("UDP", EITHER, {"a": 1, "remote": 1}),
-    ),
-    services={"a": (Pod(PODS["a"]),), "remote": (Pod(REMOTE),)},
-)
-
-Backends = dict[str, tuple[Namespace, Process]]
-
-
-@pytest.fixture(scope="module", params=("stack", "redirect"))
-def both(request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, Backends]]:
-    """A gateway with a local and a remote (SNAT) backend, and both: without offloads, a packet is one of a wire's."""
-    with ExitStack() as stack:
-        lab = stack.enter_context(Lab("ntorder", Shape({"a": PODS["a"]}, offloads=False)))
-        remote = attached(lab, stack)
-        serving = witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT)
-        backends = {
-            "a": (lab.backends["a"], stack.enter_context(witness(lab, "a"))),
-            "remote": (remote, stack.enter_context(serving)),
-        }
-        write(WORLD, lab.directory / "manifests")
-        gateway = Gateway(lab, lab.directory / "manifests", delivery=request.param, options=("--uplink", UPLINK))
-        yield stack.enter_context(gateway), backends
 
 
 def out_of_order(end: Namespace) -> int:
     """Segments that the end got before others that were sent before them."""
     return end.counters()["TcpExtTCPOFOQueue"]
-
-
-def dropped(gateway: Gateway) -> Counter[str]:
-    """Packets that were dropped or refused, by verdict."""
-    rows = gateway.status()["traffic"]["verdicts"]
-    found: Counter[str] = Counter()
-    for row in rows:
-        if row["verdict"].startswith(("drop_", "refused_", "rejected_")):
-            found[row["verdict"]] += row["packets"]
-    return +found
 
 
 @pytest.mark.parametrize("backend", LISTENERS)
@@ -83,7 +36,7 @@ def test_segments_that_overtake_each_other_are_one_whole_stream(
     gateway, backends = both
     client, (serving, process) = gateway.lab.client, backends[backend]
     ask_port, stream_port = LISTENERS[backend]
-    resets, dropped_before, ended = client.counters()["TcpEstabResets"], dropped(gateway), len(streams(process))
+    resets_before, unwanted_before, ended = resets(client), unwanted(gateway), len(streams(process))
     disordered = out_of_order(client), out_of_order(serving)
     with (
         lossy(gateway.lab, client, seed=family, late=ONE_IN_TEN) as there,
@@ -99,8 +52,8 @@ def test_segments_that_overtake_each_other_are_one_whole_stream(
     assert [x.intact for x in streams(process)[ended:]] == [True]
     assert out_of_order(client) > disordered[0]
     assert out_of_order(serving) > disordered[1]
-    assert client.counters()["TcpEstabResets"] == resets
-    assert dropped(gateway) == dropped_before
+    assert resets(client) == resets_before
+    assert unwanted(gateway) == unwanted_before
 
 
 def answers(namespace: Namespace, family: int, port: int, flow: int) -> set[str]:

@@ -24,6 +24,7 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import ask, associate, connect
 from lab.traffic.transfer import Transfer
 from lab.wait import until
+from tests.net.harm import resets, unwanted
 from tests.net.lossy import served, until_closed
 from tests.net.policies import policy, write_policies
 from tests.net.remote import REMOTE, UPLINK, attached
@@ -69,18 +70,10 @@ class Running:
     def lab(self) -> Lab:
         return self.gateway.lab
 
-    def resets(self) -> dict[str, int]:
-        """Connections that were reset, by end."""
+    def harm(self) -> tuple[dict[str, int], Counter[str]]:
+        """Connections that were reset, by end; packets that were dropped or refused, by verdict."""
         ends = (self.lab.client, self.lab.node, self.remote, *self.lab.backends.values())
-        return {end.name: end.counters()["TcpEstabResets"] for end in ends}
-
-    def unwanted(self) -> Counter[str]:
-        """Packets that were dropped or refused, by verdict."""
-        found: Counter[str] = Counter()
-        for row in self.gateway.status()["traffic"]["verdicts"]:
-            if row["verdict"].startswith(("drop_", "refused_", "rejected_")):
-                found[row["verdict"]] += row["packets"]
-        return +found
+        return resets(*ends), unwanted(self.gateway)
 
     @contextmanager
     def an_agent_afterwards(self) -> Iterator[None]:
@@ -94,11 +87,10 @@ class Running:
     @contextmanager
     def nothing_is_felt(self) -> Iterator[None]:
         """... of what befalls the agent in the block: neither by connections nor by the tables."""
-        resets, unwanted = self.resets(), self.unwanted()
+        before = self.harm()
         with self.an_agent_afterwards():
             yield
-        assert self.resets() == resets
-        assert self.unwanted() == unwanted
+        assert self.harm() == before
         self.is_whole()
 
     def is_whole(self) -> None:
