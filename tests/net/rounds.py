@@ -17,8 +17,10 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from lab.flood import CLIENTS as STRANGERS
+from lab.manifests import CLOSED_PORT, Listener
 from lab.netns import Namespace
-from lab.topology import GATEWAY
+from lab.servers.witness import PORT
+from lab.topology import FAMILIES, GATEWAY
 from lab.traffic.ask import ask, associate, connect
 from lab.wait import until
 from tests.net.endings import backend_ends, backend_resets, client_ends, client_resets
@@ -28,6 +30,15 @@ LARGE = bytes(x * 31 % 251 for x in range(5000))
 PIECE = 1024
 WHOLE, FIRST_NEVER_COMES, LAST_NEVER_COMES = range(3)
 """What becomes of a stranger's datagram, by its number modulo 4."""
+
+TO_A, TO_REMOTE, CLOSED, CLOSED_REMOTE = 7012, 7010, 7020, 7021
+LISTENERS = (
+    *(Listener(protocol, TO_A, {"a": 1}) for protocol in ("TCP", "UDP")),
+    *(Listener(protocol, TO_REMOTE, {"remote": 1}) for protocol in ("TCP", "UDP")),
+    Listener("UDP", CLOSED, {"a": 1}, target=CLOSED_PORT),
+    Listener("UDP", CLOSED_REMOTE, {"remote": 1}, target=CLOSED_PORT),
+)
+"""What mixed clients ask besides PORT, which may lead to several backends."""
 
 Served = tuple[str, int, str]  # protocol, port, backend
 
@@ -140,6 +151,22 @@ class Client(threading.Thread):
             kind = socket.AF_INET if self.family == 4 else socket.AF_INET6
             with socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_RAW) as wire:
                 wire.sendto(bytes(layer / what), (str(self.gateway), 0))
+
+
+def mixed_clients(*namespaces: Namespace, stranger: Namespace | None = None) -> list[Client]:
+    """Of PORT and LISTENERS, in both families in each namespace; at `stranger` also what only a raw socket sends."""
+    return [
+        Client(
+            namespace,
+            family,
+            ports=(PORT, TO_REMOTE),
+            single={TO_A: "a", TO_REMOTE: "remote"},
+            closed={CLOSED: "a", CLOSED_REMOTE: "remote"},
+            strangers=namespace is stranger,
+        )
+        for namespace in namespaces
+        for family in FAMILIES
+    ]
 
 
 def goes_on(clients: list[Client], rounds: int = 2) -> None:

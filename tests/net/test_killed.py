@@ -17,7 +17,7 @@ import pytest
 from agent.compile.image import BackendState
 from lab.gateway import Gateway
 from lab.loss import lossy
-from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
+from lab.manifests import Listener, Pod, World, write
 from lab.netns import Namespace
 from lab.servers.witness import PORT, STREAM_PORT, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
@@ -28,11 +28,11 @@ from tests.net.harm import resets, unwanted
 from tests.net.lossy import served, until_closed
 from tests.net.policies import policy, write_policies
 from tests.net.remote import REMOTE, UPLINK, attached
-from tests.net.rounds import Client, goes_on
+from tests.net.rounds import LISTENERS, TO_REMOTE, goes_on, mixed_clients
 from tests.net.tables import Tables
 from tests.net.world import PODS
 
-TO_REMOTE, REMOTE_STREAM, TO_A, CLOSED, CLOSED_REMOTE = 7010, 7011, 7012, 7020, 7021
+REMOTE_STREAM = 7011
 ONE_IN_SEVEN = 143  # of a thousand
 RATE, MOVED = 50_000, 25_000  # octets per second and direction; as many are to go on
 
@@ -41,11 +41,8 @@ WORLD = World(
     listeners=(
         *(Listener(protocol, PORT, {"both": 1}) for protocol in ("TCP", "UDP")),
         Listener("TCP", STREAM_PORT, {"both": 1}, target=STREAM_PORT),
-        *(Listener(protocol, TO_REMOTE, {"remote": 1}) for protocol in ("TCP", "UDP")),
         Listener("TCP", REMOTE_STREAM, {"remote": 1}, target=STREAM_PORT),
-        *(Listener(protocol, TO_A, {"a": 1}) for protocol in ("TCP", "UDP")),
-        Listener("UDP", CLOSED, {"a": 1}, target=CLOSED_PORT),
-        Listener("UDP", CLOSED_REMOTE, {"remote": 1}, target=CLOSED_PORT),
+        *LISTENERS,
     ),
     services={"a": (A,), "both": (A, B), "remote": (Pod(REMOTE),)},
 )
@@ -220,18 +217,7 @@ def test_while_addresses_and_ports_are_lent(running: Running, protocol: str) -> 
 
 def test_while_flows_of_every_kind_come_and_go(running: Running) -> None:
     lab, gateway = running.lab, running.gateway
-    clients = [
-        Client(
-            namespace,
-            family,
-            ports=(PORT, TO_REMOTE),
-            single={TO_A: "a", TO_REMOTE: "remote"},
-            closed={CLOSED: "a", CLOSED_REMOTE: "remote"},
-            strangers=False,
-        )
-        for namespace in (lab.client, lab.node)
-        for family in FAMILIES
-    ]
+    clients = mixed_clients(lab.client, lab.node)
     with running.an_agent_afterwards(), ExitStack() as stack:
         for client in clients:
             client.start()

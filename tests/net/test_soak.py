@@ -17,21 +17,30 @@ from pathlib import Path
 import pytest
 
 from lab.gateway import Gateway
-from lab.manifests import CLOSED_PORT, Listener, Pod, World, write
+from lab.manifests import Listener, Pod, World, write
 from lab.servers.witness import PORT, witness, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.ask import abort_on_close, ask, connect
 from lab.wait import until
 from tests.net.policies import policy, write_policies
 from tests.net.remote import REMOTE, UPLINK, attached
-from tests.net.rounds import FIRST_NEVER_COMES, LAST_NEVER_COMES, STRANGERS, Client, Served, goes_on
+from tests.net.rounds import (
+    FIRST_NEVER_COMES,
+    LAST_NEVER_COMES,
+    LISTENERS,
+    STRANGERS,
+    TO_A,
+    TO_REMOTE,
+    Served,
+    goes_on,
+    mixed_clients,
+)
 from tests.net.tables import Tables
 from tests.net.world import PODS
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
 """Of traffic, for each way of delivery."""
 
-TO_REMOTE, TO_A, CLOSED, CLOSED_REMOTE = 7010, 7011, 7020, 7021
 SNAT_PORTS = (10_000, 10_479)
 IDLE = 10  # the shortest that there is for an established connection
 HALF_OPEN = 1
@@ -61,10 +70,7 @@ RSS_MORE = 8 << 20  # octets that an allocator may keep; what is leaked by the h
 WORLD = World(
     listeners=(
         *(Listener(protocol, PORT, {"a": 1, "b": 1}) for protocol in ("TCP", "UDP")),
-        *(Listener(protocol, TO_A, {"a": 1}) for protocol in ("TCP", "UDP")),
-        *(Listener(protocol, TO_REMOTE, {"remote": 1}) for protocol in ("TCP", "UDP")),
-        Listener("UDP", CLOSED, {"a": 1}, target=CLOSED_PORT),
-        Listener("UDP", CLOSED_REMOTE, {"remote": 1}, target=CLOSED_PORT),
+        *LISTENERS,
     ),
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),), "remote": (Pod(REMOTE),)},
 )
@@ -107,22 +113,6 @@ def counted(gateway: Gateway) -> Counter[Served]:
     return found
 
 
-def mixed_clients(lab: Lab) -> list[Client]:
-    """Of both families: the node's neighbour, with what only a raw socket sends, the node itself and a pod."""
-    return [
-        Client(
-            namespace,
-            family,
-            ports=(PORT, TO_REMOTE),
-            single={TO_A: "a", TO_REMOTE: "remote"},
-            closed={CLOSED: "a", CLOSED_REMOTE: "remote"},
-            strangers=namespace is lab.client,
-        )
-        for namespace in (lab.client, lab.node, lab.backends["c"])
-        for family in FAMILIES
-    ]
-
-
 def fall_silent(lab: Lab, stack: ExitStack) -> Counter[Served]:
     """Connections that from now on say nothing, not even that they end, as long as the stack is open."""
     served = Counter[Served]()
@@ -137,7 +127,7 @@ def fall_silent(lab: Lab, stack: ExitStack) -> Counter[Served]:
 
 def test_nothing_is_left_of_hours_of_mixed_traffic(gateway: Gateway) -> None:
     lab, tables = gateway.lab, Tables(gateway)
-    clients = mixed_clients(lab)
+    clients = mixed_clients(lab.client, lab.node, lab.backends["c"], stranger=lab.client)
     expired = tables.usage()["expired"]
     ending = time.monotonic() + SECONDS
     for client in clients:
