@@ -158,6 +158,7 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 {
 	struct packet *p = this_cpu_packet();
 	struct pair *pair = this_cpu_pair();
+	struct flow *established;
 	struct backend *backend;
 	int error = -EEXIST;
 	__u32 backend_id;
@@ -177,8 +178,11 @@ VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, int family)
 		pair->request.early = segment_length(skb, p, family);
 	pair->request.state = first_state(p);
 	pair->reply.state = pair->request.state;
-	if (first_table(p) == TABLE_HALF_OPEN && flow_lookup(TABLE_TCP, family, &pair->request_key))
-		return FLOW_GOES_ON;
+	if (first_table(p) == TABLE_HALF_OPEN) {
+		established = flow_lookup(TABLE_TCP, family, &pair->request_key);
+		if (established && established->generation) /* else another CPU is about to take it out */
+			return FLOW_GOES_ON;
+	}
 	if (keeps_client_address(skb, p, pair, family))
 		error = insert_kept(first_table(p), family, pair);
 	if (error == -EEXIST && may_snat(p))

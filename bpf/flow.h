@@ -128,15 +128,19 @@ static __always_inline __u32 key_check(int family, const union tuple *key)
 	return family == AF_INET ? key_check4(&key->v4) : key_check6(&key->v6);
 }
 
-/* The entry at `key`, wherever it stands by now: another CPU may have promoted it meanwhile. */
+/* The entry at `key`, wherever it stands by now: another CPU may have promoted it meanwhile. Not one on its way out. */
 static __always_inline struct flow *known_flow(int family, __u8 protocol, const union tuple *key)
 {
 	struct flow *f;
 
-	if (protocol == IPPROTO_UDP)
-		return flow_lookup(TABLE_UDP, family, key);
-	f = flow_lookup(TABLE_TCP, family, key); /* first: promotion inserts there before it removes here */
-	return f ? f : flow_lookup(TABLE_HALF_OPEN, family, key);
+	if (protocol == IPPROTO_UDP) {
+		f = flow_lookup(TABLE_UDP, family, key);
+	} else {
+		f = flow_lookup(TABLE_TCP, family, key); /* first: promotion inserts there before it removes here */
+		if (!f || !f->generation)
+			f = flow_lookup(TABLE_HALF_OPEN, family, key);
+	}
+	return f && f->generation ? f : 0;
 }
 
 /* Was the entry, when it was read, or is it meanwhile, that of another flow than `key`'s of that generation? */

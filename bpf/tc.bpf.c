@@ -195,7 +195,7 @@ static __always_inline int find_handshake(struct __sk_buff *skb, struct packet *
 		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
 	if (known != HALF_OPEN_NONE || !is_first_syn(p->tcp_flags)) {
 		f = flow_lookup(TABLE_TCP, family, &p->tuple); /* promoted by another CPU between our two look-ups? */
-		if (f && !belongs_at(hook, f))
+		if (f && (!f->generation || !belongs_at(hook, f)))
 			f = 0;
 		if (f && (p->tcp_flags & (TCP_FIN | TCP_RST)) && follow_tcp(family, f) == DROP_MOVING)
 			return DROP_MOVING;
@@ -230,6 +230,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 	int takes_requests = hook == HOOK_UPLINK_INGRESS || hook == HOOK_LOCAL_EGRESS, verdict;
 	struct gateway *gateway;
 	enum parsed parsed;
+	int has_begun = 0;
 	struct flow *f;
 
 	parsed = parse_whole(skb, p, family);
@@ -274,6 +275,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		verdict = takes_requests ? begin(skb, p, family) : VERDICT_NOT_OURS;
 		if (verdict != FLOW_GOES_ON)
 			return verdict;
+		has_begun = 1;
 		f = known_flow(family, p->protocol, &p->tuple);
 	}
 	if (!f)
@@ -284,6 +286,8 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct packet *p, in
 		if (verdict != FLOW_IS_ABSENT)
 			return p->turned && verdict == VERDICT_FORWARDED ? VERDICT_RESET_LIMITED : verdict;
 		f = known_flow(family, p->protocol, &p->tuple); /* another CPU promoted it while we read the entry */
+		if (!f && has_begun)				/* or took out the one before it */
+			f = flow_in_the_making();
 	}
 	return DROP_NO_FLOW; /* another CPU removed it: whoever sent this will send it again */
 }
