@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from lab.wait import until
 from loader.objects import Object
 from loader.spec import ObjectSpec
 
 from . import objects as o
 from .rig import SIZES, Rig
 
-PATIENCE = 30.0
 FRAME = bytes(64)
 
 
@@ -22,8 +21,8 @@ def start_ageing(rig: Rig) -> None:
 
 
 def wait_until(is_so: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, "ageing did not get there"
+    def seen() -> bool:
         meanwhile()
-        time.sleep(0.05)
+        return is_so()
+
+    until(seen, "ageing gets there")
