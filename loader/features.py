@@ -9,8 +9,9 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loader import tcx
@@ -29,15 +30,33 @@ _RETURN_0 = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """`kernel`: its release. The others: is it there, and the version it came with."""
+    """`kernel`: its release. The others: is it there."""
 
     kernel: str
-    tcx: bool  # 6.6: several programs on a hook, links
-    bpf_timer: bool  # 5.15
-    bpf_loop: bool  # 5.17
-    redirect_neigh: bool  # 5.10
-    batch: bool  # 5.6: many map entries in one call
+    tcx: bool  # several programs on a hook, links
+    bpf_timer: bool
+    bpf_loop: bool
+    redirect_neigh: bool
+    batch: bool  # many map entries in one call
     test_run_checksum: bool  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE; asked by tests/bpf alone
+
+
+SINCE: Mapping[str, str] = {
+    "tcx": "6.6",
+    "bpf_timer": "5.15",
+    "bpf_loop": "5.17",
+    "redirect_neigh": "5.10",
+    "batch": "5.6",
+    "test_run_checksum": "6.11",
+}
+"""Each feature, and the mainline version that it came with: from there on it must be found. (Before, a distribution may
+have it too.)"""
+
+
+def is_at_least(release: str, version: str) -> bool:
+    """Is the kernel of that release (`uname -r`) as new as `version`, or newer, by its number?"""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and tuple(map(int, found.groups())) >= tuple(map(int, version.split(".")))
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 Decides: which lacks stop the agent (nothing would work: fault) and which only take something away (note). Every
 sentence says what was found, what it means and what to do. Rules: the node's own settings are read, never changed: they
-are the operator's. Must never: look at a kernel's version number.
+are the operator's. Must never: refuse a kernel for its version number, which says little of what a distribution put in.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 from agent.dataplane import sysctl
 from agent.dataplane.errors import translated
 from agent.settings import Delivery
-from loader.features import probe
+from loader.features import SINCE, is_at_least, probe
 
 _VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
-# Helpers without which the programs do not load, and the mainline version that each came with.
-_NEEDED = {"bpf_timer": "5.15", "bpf_loop": "5.17", "redirect_neigh": "5.10"}
+# Helpers without which the programs do not load.
+_NEEDED = ("bpf_timer", "bpf_loop", "redirect_neigh")
 # Others share a hook with TCX, and tables are read faster in batches; without them all works.
 _OPTIONAL = ("tcx", "batch")
+OLDEST = "6.1"
+"""The oldest kernel on which the tests run (docs/kernels.md): older ones are taken if they have what is needed."""
 
 
 def faults() -> Iterator[str]:
@@ -40,6 +42,9 @@ def faults() -> Iterator[str]:
 
 def notes(delivery: Delivery, uplinks: tuple[str, ...], snat_ports: tuple[int, int]) -> Iterator[str]:
     """What this node takes away from the gateway; `uplinks` by name, `snat_ports` first and last."""
+    release = os.uname().release
+    if not is_at_least(release, OLDEST):
+        yield f"kernel {release} is older than {OLDEST}, the oldest that Penstock is tested on: use a newer one"
     first, last = sysctl.read_range("ipv4/ip_local_port_range") or (1, 0)
     if first <= snat_ports[1] and snat_ports[0] <= last:
         yield (
@@ -70,9 +75,9 @@ def features() -> Mapping[str, str]:
 
 def _lacking_features() -> Iterator[str]:
     features = probe()
-    for name, version in _NEEDED.items():
-        if not getattr(features, name):
-            yield f"kernel {features.kernel} lacks {name} (mainline has it since {version}): use a newer kernel"
+    lacking = [f"{name} (mainline has it since {SINCE[name]})" for name in _NEEDED if not getattr(features, name)]
+    if lacking:
+        yield f"kernel {features.kernel} lacks {', '.join(lacking)}: use {OLDEST} or newer"
 
 
 def _ipv6_forwarding() -> bool:

@@ -101,6 +101,12 @@ def test_no_bpf_file_system(machine: Node) -> None:
     assert "mount -t bpf" in line
 
 
+def test_a_kernel_without_btf(machine: Node) -> None:
+    machine.command("mount", "-t", "tmpfs", "tmpfs", "/sys/kernel/btf")
+    (line,) = run(machine, code=3)
+    assert line.startswith("error: /sys/kernel/btf/vmlinux is missing: this kernel was built without CONFIG_DEBUG_INFO")
+
+
 def test_no_forwarding(machine: Node) -> None:
     machine.command("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
     (line,) = run(machine, code=3)

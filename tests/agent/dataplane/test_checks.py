@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from agent.dataplane import checks
 from agent.settings import Delivery
 
 NOBODY = 65534
+UNAME26 = 0x0020000  # linux/personality.h
 
 PORTS = (10_000, 29_999)
 
@@ -28,6 +30,25 @@ def unprivileged() -> Iterator[None]:
 def test_a_fit_node_has_no_faults_and_no_notes(node) -> None:
     assert list(checks.faults()) == []
     assert list(checks.notes(Delivery.STACK, (), PORTS)) == []
+
+
+@contextmanager
+def old_kernel() -> Iterator[None]:
+    """`uname -r` says 2.6 meanwhile (personality(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = libc.personality(UNAME26)
+    try:
+        yield
+    finally:
+        libc.personality(before)
+
+
+def test_a_kernel_that_is_older_than_what_is_tested_is_told_of_and_not_refused(node) -> None:
+    with old_kernel():
+        assert list(checks.faults()) == []
+        (said,) = checks.notes(Delivery.STACK, (), PORTS)
+    assert said.startswith("kernel 2.6.")
+    assert f"is older than {checks.OLDEST}, the oldest that Penstock is tested on" in said
 
 
 def test_only_what_the_gateway_makes_use_of_is_told() -> None:
