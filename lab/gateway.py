@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lab.process import Argument, Process, run, within
 from lab.topology import UPLINK, Address, Lab
-from lab.wait import PATIENCE, until
+from lab.wait import PATIENCE, SLOWNESS, until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
 WITHOUT_TCX: Final = Path(__file__).parent / "without_tcx.py"
@@ -122,7 +122,7 @@ class Gateway:
 
         Raises OSError when no agent answers.
         """
-        with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10) as answer:
+        with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10 * SLOWNESS) as answer:
             return dict(json.load(answer))
 
     def sees(self, backend: Address) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 from lab.process import Argument, CommandFailed, Process, run
+from lab.wait import PATIENCE
 
 CLONE_NEWNET = 0x40000000
 NETNS = Path("/run/netns")
@@ -109,7 +110,7 @@ class Namespace:
                 counters |= {prefix.rstrip(":") + column: int(value) for column, value in pairs}
         return counters
 
-    def run(self, *argv: Argument, check: bool = True, patience: float = 60.0) -> CompletedProcess[str]:
+    def run(self, *argv: Argument, check: bool = True, patience: float = PATIENCE) -> CompletedProcess[str]:
         """Run a program in the namespace to its end."""
         return run(*argv, namespace=self.path, check=check, patience=patience)
 

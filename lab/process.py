@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from lab.wait import until
+from lab.wait import PATIENCE, SLOWNESS, until
 
 Argument = str | Path
 
@@ -39,7 +39,7 @@ def run(
     namespace: Path | None = None,
     stdin: str | None = None,
     check: bool = True,
-    patience: float = 60.0,
+    patience: float = PATIENCE,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its output; raises CommandFailed unless it exits 0 or `check` is False.
@@ -157,11 +157,11 @@ class Process:
         self.signal(signal.SIGKILL)
         self._popen.wait()
 
-    def wait(self, patience: float = 20.0) -> int:
+    def wait(self, patience: float = 20.0 * SLOWNESS) -> int:
         """Wait until it ends by itself and return its status; raises subprocess.TimeoutExpired."""
         return self._popen.wait(timeout=patience)
 
-    def stop(self, patience: float = 10.0) -> int:
+    def stop(self, patience: float = 10.0 * SLOWNESS) -> int:
         """Ask it to end (SIGTERM), insist after `patience` seconds, and return its status."""
         self.signal(signal.SIGTERM)
         try:

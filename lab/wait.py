@@ -6,13 +6,17 @@ Must never: be used to assert how fast something is.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+SLOWNESS = float(os.environ.get("PENSTOCK_LAB_SLOWNESS", "1"))
+"""How many times as long as elsewhere anything may take here: more than 1 where the machine is emulated (vm-tests)."""
+
+PATIENCE = 60.0 * SLOWNESS
 """Seconds after which a condition that did not come true is a failure. Generous: the machine may be busy."""
 
 

@@ -16,6 +16,7 @@ from typing import cast
 
 from lab.netns import Namespace
 from lab.topology import Address
+from lab.wait import SLOWNESS
 
 RESET = "reset"
 REFUSED = "refused"
@@ -24,7 +25,7 @@ SILENCE = "silence"
 END, ABORT = b"end\n", b"abort\n"
 """Lines that have the witness end a connection before its client does: in order, or by a reset."""
 
-PATIENCE = 5.0
+PATIENCE = 5.0 * SLOWNESS
 """Seconds that a client waits for each thing if nobody says otherwise. Where packets are lost it is too little: of a
 wire that loses one in seven, both ways, one connection in some hundreds has a longer pause; see stream.PATIENCE."""
 
@@ -149,7 +150,9 @@ def outcomes_tcp(
     return counted
 
 
-def outcomes_udp(namespace: Namespace, address: Address, port: int, times: int, patience: float = 2.0) -> Counter[str]:
+def outcomes_udp(
+    namespace: Namespace, address: Address, port: int, times: int, patience: float = 2.0 * SLOWNESS
+) -> Counter[str]:
     """Send so many datagrams, from a new port each, then collect; counts names of backends, or REFUSED, SILENCE.
 
     `patience`: seconds without any answer after which the rest counts as SILENCE.

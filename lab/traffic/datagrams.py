@@ -16,7 +16,7 @@ from types import TracebackType
 from lab.netns import Namespace
 from lab.topology import Address
 from lab.traffic.ask import associate
-from lab.wait import TookTooLong, until
+from lab.wait import SLOWNESS, TookTooLong, until
 
 NUMBER = struct.Struct("!Q")
 
@@ -105,13 +105,13 @@ class Datagrams:
 
     def until_answered(self, datagrams: int) -> None:
         """Wait until so many more datagrams were answered."""
-        until(self.further(datagrams), f"{datagrams} more datagrams answered", patience=60)
+        until(self.further(datagrams), f"{datagrams} more datagrams answered")
 
     def finish(self) -> Exchanged:
         """Stop sending, wait for the answers that are still under way, and say how it went."""
         self._ending.set()
         self._threads[0].join()
         with contextlib.suppress(TookTooLong):
-            until(lambda: len(self._answered) == self._sent, "every datagram is answered", patience=3)
+            until(lambda: len(self._answered) == self._sent, "every datagram is answered", patience=3 * SLOWNESS)
         self._stop()
         return Exchanged(self._sent, len(self._answered), self._doubled, self._refused, self._backends)

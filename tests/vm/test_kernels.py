@@ -1,34 +1,51 @@
-"""Which kernel a line means, and what is said when there is none."""
+"""A kernel of one's own: its name, and what is said when it is not there. (What is taken of it: vm-tests/selftest.)"""
 
 import pytest
-from vmtest import host, kernels
+from vmtest import kernels
 from vmtest.cache import Cache
 from vmtest.errors import VmError
 
-META = """linux-image-cloud-amd64
-  Depends: linux-image-6.1.0-56-cloud-amd64
-  Recommends: apparmor
-"""
-VIRTUAL = """linux-image-cloud-amd64
-  Depends: <linux-image-virtual>
-"""
+RELEASE = "5.15.0-91-generic"
 
 
-def test_the_meta_package_names_the_newest_build():
-    assert kernels.package_named_by("linux-image-cloud-amd64", META) == "linux-image-6.1.0-56-cloud-amd64"
+@pytest.fixture
+def given(tmp_path) -> str:
+    """An image and a folder of modules, as a distribution has them."""
+    modules = tmp_path / "lib" / "modules" / RELEASE
+    (modules / "kernel").mkdir(parents=True)
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(b"image")
+    return f"{image}:{modules}"
 
 
-@pytest.mark.parametrize("depends", ["", VIRTUAL])
-def test_a_meta_package_that_names_none_is_an_error(depends):
-    with pytest.raises(VmError, match="linux-image-cloud-amd64 names no kernel"):
-        kernels.package_named_by("linux-image-cloud-amd64", depends)
+@pytest.fixture
+def cache(tmp_path) -> Cache:
+    return Cache(tmp_path / "cache", print)
 
 
-def test_an_unknown_line_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(VmError, match=r"unknown kernel line '4\.19'; known: 6\.1, 6\.12"):
-        kernels.fetch("4.19", Cache(tmp_path, print))
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/boot/vmlinuz", "is VMLINUZ:MODULES, such as"),
+        ("{image}:", "is VMLINUZ:MODULES, such as"),
+        ("/nowhere/vmlinuz:{modules}", "no kernel image at /nowhere/vmlinuz"),
+        ("{image}:/nowhere", "/nowhere is no folder of modules"),
+    ],
+)
+def test_what_is_not_there_is_said(given, cache, name, said):
+    image, _, modules = given.partition(":")
+    with cache.locked(), pytest.raises(VmError, match=said):
+        kernels.own(name.format(image=image, modules=modules), cache)
 
 
-def test_missing_programs_are_named_with_the_packages_that_have_them(tmp_path):
-    with pytest.raises(VmError, match=r"missing: qemu-system-x86_64, .*--no-install-recommends.* qemu-system-x86 "):
-        host.require_tools(search_path=str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "own", "label"),
+    [
+        ("6.1", False, "6.1"),
+        ("newest", False, "newest"),
+        ("/boot/vmlinuz-5.15:/lib/modules/5.15.0-91-generic", True, RELEASE),
+        ("vmlinuz:modules/5.15.0-91-generic/", True, RELEASE),
+    ],
+)
+def test_names(name, own, label):
+    assert (kernels.is_own(name), kernels.label(name)) == (own, label)

@@ -65,6 +65,25 @@ def test_counts_and_kernel_are_read(tmp_path):
     )
 
 
+XML = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">
+<testcase file="tests/bpf/test_a.py" name="test_1"><properties><property name="feature tcx" value="no"/></properties>
+</testcase>
+<testcase file="tests/bpf/test_a.py" name="test_2[x]"><failure/></testcase>
+<testcase file="tests/net/test_b.py" name="test_3"><error/></testcase>
+<testcase file="tests/net/test_b.py" name="test_4"><skipped/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_files_failures_and_properties_are_read(tmp_path):
+    outcome = read(tmp_path, archive({**came_back("1", tests=0), "./junit.xml": XML}))
+    assert outcome.files == {
+        "tests/bpf/test_a.py": result.Counts(passed=1, failed=1),
+        "tests/net/test_b.py": result.Counts(failed=1, skipped=1),
+    }
+    assert outcome.failures == ("tests/bpf/test_a.py::test_2[x]", "tests/net/test_b.py::test_3")
+    assert outcome.properties == {"feature tcx": "no"}
+
+
 WHOLE = archive(came_back(tests=5))
 
 

@@ -3,6 +3,7 @@
 Needs QEMU and a kernel, and so is no part of tests/: `make vm-selftest`.
 """
 
+import dataclasses
 import io
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from vmtest import initramfs, kernels, machine, result
+from vmtest import accelerator, debian, initramfs, machine, result
 from vmtest.cache import Cache, default_folder
 from vmtest.errors import VmError
 from vmtest.kernels import Kernel
@@ -34,7 +35,7 @@ OFF = "/bin/busybox poweroff -f\n"
 def kernel() -> Kernel:
     cache = Cache(default_folder(), print)
     with cache.locked():
-        return kernels.fetch("6.1", cache)
+        return debian.fetch("6.1", cache)
 
 
 @pytest.fixture
@@ -89,9 +90,22 @@ def test_what_qemu_complains_about_is_said(tmp_path):
         machine.run(Machine(tmp_path / "image", tmp_path / "initramfs"), tmp_path, io.BytesIO(), seconds=60)
 
 
+def test_kvm_is_tried_once_and_taken_if_a_guest_spoke(kernel, guest, tmp_path):
+    cache, said = Cache(tmp_path / "cache", print), []
+    with cache.locked():
+        chosen = [accelerator.choose(kernel, cache, said.append) for _ in range(2)]
+    assert chosen[0] == chosen[1]
+    assert sum("trying /dev/kvm" in x for x in said) == accelerator.DEVICE.exists()
+    assert any("of no use" in x for x in said) == (accelerator.DEVICE.exists() and chosen[0] is machine.SOFTWARE)
+    output = io.BytesIO()
+    chosen_guest = dataclasses.replace(guest("echo hello >/dev/vport0p1\n" + OFF), accelerator=chosen[0])
+    machine.run(chosen_guest, tmp_path, output, seconds=60)
+    assert output.getvalue() == b"hello\n"
+
+
 def test_a_machine_dies_with_the_process_that_started_it(guest, tmp_path):
     guest("while :; do :; done\n")
-    kernel_image = next(iter(default_folder().glob("kernel-6.1*/vmlinuz")))
+    kernel_image = next(iter(default_folder().glob("kernel-6.1.*/vmlinuz")))
     script = (
         "import sys; from pathlib import Path; from vmtest import machine\n"
         f"folder = Path({str(tmp_path)!r})\n"

@@ -1,7 +1,8 @@
 """Runs the project's tests on other kernels, each in a virtual machine made for that run.
 
-One concern per module: `trial` (a whole run), `kernels` (which kernel, fetched), `rootfs` and `initramfs` (what the
+One concern per module: `matrix` (several kernels), `progress` and `follow` (what is seen meanwhile), `table` (what is
+written down), `trial` (one kernel), `kernels` and `debian` (which, and its files), `rootfs` and `initramfs` (what the
 guest starts from), `environment` (what the virtual environment needs of the guest), `checkout` (the project as a disk),
-`machine` (QEMU, bounded in time), `result` (what came back), `cache` (what is kept between runs), `host` (programs of
-this machine).
+`accelerator` and `machine` (QEMU, bounded in time), `result` (what came back), `cache` (what is kept between runs),
+`host` (programs of this machine).
 """

@@ -40,29 +40,29 @@ class Cache:
     """Entries under one folder, by name. Hold `locked()` while calling `entry`."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._say = say
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait until no other run makes entries, then keep others from it. The lock dies with the process."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("w") as lock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._remove_leftovers()
             yield
 
     def entry(self, name: str, make: Callable[[Path], None]) -> Path:
         """The folder of that entry; where it is not there whole, `make(folder)` fills a new one first."""
-        place = self._folder / name
+        place = self.folder / name
         if place.exists():
             if _matches_seal(place):
                 os.utime(place)
                 return place
             self._say(f"{place} is incomplete; making it again")
             shutil.rmtree(place)
-        self._say(f"making {name}, to be kept in {self._folder}")
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self._folder))
+        self._say(f"making {name}, to be kept in {self.folder}")
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
         make(unfinished)
         (unfinished / SEAL).write_text(json.dumps(_sizes(unfinished), indent=1))
         unfinished.rename(place)
@@ -70,7 +70,7 @@ class Cache:
 
     def _remove_leftovers(self) -> None:
         oldest = time.time() - KEEP_DAYS * 86400
-        for place in self._folder.iterdir():
+        for place in self.folder.iterdir():
             if place.name.startswith(UNFINISHED) or (place.is_dir() and place.stat().st_mtime < oldest):
                 shutil.rmtree(place, ignore_errors=True)
 

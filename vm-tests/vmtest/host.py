@@ -19,6 +19,7 @@ TOOLS: Mapping[str, str] = {
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
     "depmod": "kmod",
+    "zstd": "zstd",
     "apt-get": "apt",
     "setpriv": "util-linux",
 }

@@ -2,13 +2,15 @@
 
 Rules:
   - Made anew for every run and not compressed: it is a few megabytes, made in less time than unpacking takes.
-  - Drivers come in the order in which they must be loaded and are unpacked here (6.12 has .ko.xz; busybox reads none).
+  - Drivers come in the order in which they must be loaded and are unpacked here (6.12 has .ko.xz, Ubuntu's .ko.zst;
+    busybox reads neither).
   - A driver that the kernel has built in needs no file; one that it lacks altogether shows when the guest starts.
 """
 
 import lzma
 import shlex
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def base(kernel: Kernel) -> dict[str, bytes]:
     assert busybox is not None, "host.require_tools was called"
     files = {"bin/busybox": Path(busybox).read_bytes()}
     for number, module in enumerate(_modules(kernel)):
-        files[f"modules/{number:02}-{module.name.removesuffix('.xz')}"] = _unpacked(module)
+        files[f"modules/{number:02}-{module.name.split('.')[0]}.ko"] = _unpacked(module)
     return files
 
 
@@ -87,4 +89,11 @@ def _modules(kernel: Kernel) -> list[Path]:
 
 def _unpacked(module: Path) -> bytes:
     data = module.read_bytes()
-    return lzma.decompress(data) if module.suffix == ".xz" else data
+    match module.suffix:
+        case ".xz":
+            return lzma.decompress(data)
+        case ".zst":
+            with tempfile.NamedTemporaryFile() as plain:
+                host.run(["zstd", "-dqf", module, "-o", plain.name])
+                return Path(plain.name).read_bytes()
+    return data

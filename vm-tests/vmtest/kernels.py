@@ -1,18 +1,15 @@
-"""Which kernel a line means today, and its files: fetched from Debian, unpacked, never installed.
+"""A kernel that can be booted, and where each name of one leads.
 
-A line ("6.1") is what people say; Debian's meta package for it depends on the package of the newest build. That name is
-asked for at run time, since old builds vanish from the archive.
+Names: a line of Debian's ("6.1", "6.12"), "newest" (`debian` fetches them), or a kernel of one's own,
+VMLINUZ:MODULES ("/boot/vmlinuz-5.15.0-91:/lib/modules/5.15.0-91"), whose release is its folder's name.
 
 Rules:
-  - apt checks every download against the archive's signed index; nothing else is trusted.
-  - Package lists that are missing or too old for the archive are refreshed once, then it is an error.
-  - Of a kernel only its image and its modules are kept.
-Must never: install a kernel, or change apt's sources.
+  - Of a kernel only its image and its modules are kept, in the cache; what the user gave is read and never changed.
+Must never: install a kernel.
 """
 
-import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,22 +17,15 @@ from . import host
 from .cache import Cache, recipe
 from .errors import VmError
 
-LINES: Mapping[str, str] = {
-    "6.1": "linux-image-cloud-amd64",
-    "6.12": "linux-image-6.12-cloud-amd64",
-}
-"""Kernel line -> the meta package of Debian 12 that has it. The cloud flavour is a quarter of the full one's size."""
-
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel that can be booted."""
 
-    line: str
     release: str
     """What `uname -r` says in it."""
     folder: Path
-    """The entry in the cache; its name changes with every build of Debian's."""
+    """The entry in the cache; its name changes with every build."""
 
     @property
     def image(self) -> Path:
@@ -53,55 +43,44 @@ class Kernel:
         return self.folder / "modules.squashfs"
 
 
-def fetch(line: str, cache: Cache) -> Kernel:
-    """The newest kernel of that line that Debian serves, from the cache where it is there already.
-
-    Raises VmError: an unknown line, no such package, no network, a download that fails.
-    """
-    if line not in LINES:
-        raise VmError(f"unknown kernel line {line!r}; known: {', '.join(LINES)}")
-    try:
-        package, version = _resolve(line)
-        return _unpacked(line, package, version, cache)
-    except VmError:
-        # Lists that are older than the archive name builds that are gone.
-        host.run(["apt-get", "-qq", "update"])
-        package, version = _resolve(line)
-        return _unpacked(line, package, version, cache)
+def is_own(name: str) -> bool:
+    """Does the name mean a kernel that the user has himself?"""
+    return ":" in name or "/" in name
 
 
-def package_named_by(meta: str, depends: str) -> str:
-    """The kernel package in what `apt-cache depends META` printed. Raises VmError when there is none."""
-    found = re.search(r"^\s+Depends: (linux-image-\d\S+)$", depends, re.MULTILINE)
-    if not found:
-        raise VmError(f"{meta} names no kernel; apt-cache said:\n{depends.strip()}")
-    return found[1]
+def label(name: str) -> str:
+    """What to call that kernel, and the folder of what came back from it."""
+    return Path(name).name if is_own(name) else name
 
 
-def _resolve(line: str) -> tuple[str, str]:
-    package = package_named_by(LINES[line], host.run(["apt-cache", "depends", LINES[line]]))
-    if not package.startswith(f"linux-image-{line}."):
-        raise VmError(f"{LINES[line]} means {package} here, which is not a {line} kernel: Debian 12 has those")
-    shown = host.run(["apt-cache", "show", "--no-all-versions", package])
-    return package, shown.split("\nVersion: ", 1)[1].split("\n", 1)[0]
+def own(name: str, cache: Cache) -> Kernel:
+    """The kernel VMLINUZ:MODULES. Raises VmError when that is not what the name says, or nothing is there."""
+    image, separator, modules = name.partition(":")
+    source = Path(modules)
+    if not separator or not image or not modules:
+        raise VmError(f"{name}: a kernel of your own is VMLINUZ:MODULES, such as /boot/vmlinuz-X:/lib/modules/X")
+    if not Path(image).is_file():
+        raise VmError(f"{name}: no kernel image at {image}")
+    if not (source / "kernel").is_dir():
+        raise VmError(f"{name}: {modules} is no folder of modules (it has no folder `kernel`)")
+    shown = [str(x) for path in (Path(image), source, source / "kernel") for x in (path, path.stat().st_mtime_ns)]
+
+    def fill(folder: Path) -> None:
+        shutil.copyfile(image, folder / "vmlinuz")
+        kept = folder / "tree" / "lib" / "modules" / source.name
+        # A link named `build` leads to the headers, which nobody needs there.
+        shutil.copytree(source, kept, symlinks=True, ignore=shutil.ignore_patterns("build", "source"))
+
+    return keep(source.name, recipe(*shown), cache, fill)
 
 
-def _unpacked(line: str, package: str, version: str, cache: Cache) -> Kernel:
-    release = package.removeprefix("linux-image-")
+def keep(release: str, made_of: str, cache: Cache, fill: Callable[[Path], None]) -> Kernel:
+    """The cache's entry of that kernel. `fill` puts vmlinuz and tree/lib/modules/RELEASE into a new one's folder."""
 
     def make(folder: Path) -> None:
-        scratch = folder / "scratch"
-        scratch.mkdir()
-        host.run(["apt-get", "-qq", "download", f"{package}={version}"], cwd=scratch)
-        [archive] = scratch.glob("*.deb")
-        host.run(["dpkg-deb", "-x", archive, scratch])
-        (scratch / "boot" / f"vmlinuz-{release}").rename(folder / "vmlinuz")
+        fill(folder)
         modules = folder / "tree" / "lib" / "modules"
-        modules.parent.mkdir(parents=True)
-        (scratch / "lib" / "modules").rename(modules)
-        shutil.rmtree(scratch)
         host.run(["depmod", "-b", folder / "tree", release])
         host.run(["mksquashfs", modules, folder / "modules.squashfs", "-comp", "lz4", "-no-progress", "-all-root"])
 
-    name = f"kernel-{release}-{recipe(package, version, Path(__file__).read_text())}"
-    return Kernel(line, release, cache.entry(name, make))
+    return Kernel(release, cache.entry(f"kernel-{release}-{made_of}", make))

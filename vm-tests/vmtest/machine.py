@@ -1,7 +1,6 @@
 """One virtual machine, from start to end, in bounded time.
 
 Rules:
-  - Software emulation: /dev/kvm being there proves nothing (nested KVM was seen to hang and to die).
   - What is emulated is what is cheap to emulate: no AVX, no fifth page-table level. Two processors, though one would be
     faster: some tests are about two that meet.
   - The machine ends by itself: the guest turns it off, or panics and QEMU is told not to reboot. One that does neither
@@ -18,13 +17,27 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from . import host
 from .errors import VmError
 
 TROUBLE = re.compile(r"BUG: |Oops: |Kernel panic|Out of memory|segfault at")
 """Lines of the console worth showing though a long trace follows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """What runs the guest's instructions (accelerator.py chooses)."""
+
+    name: str
+    option: str
+    """QEMU's -accel."""
+    cpu: str
+
+
+SOFTWARE = Accelerator("software emulation", "tcg,thread=multi", "Nehalem")
+KVM = Accelerator("KVM", "kvm", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +52,18 @@ class Machine:
     """More for the kernel's command line."""
     cpus: int = 2
     memory_mb: int = 2048
+    accelerator: Accelerator = SOFTWARE
 
 
-def run(machine: Machine, folder: Path, output: IO[bytes], *, seconds: float) -> None:
+class Output(Protocol):
+    """Whoever takes what the guest writes, as it comes."""
+
+    def write(self, chunk: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+def run(machine: Machine, folder: Path, output: Output, *, seconds: float) -> None:
     """Start the machine and wait for its end.
 
     Leaves `console.log` (the kernel's) and `result.tar` (whatever the guest wrote to the port "result") in `folder`;
@@ -76,7 +98,7 @@ def run(machine: Machine, folder: Path, output: IO[bytes], *, seconds: float) ->
             raise VmError(f"QEMU ended with {status}: {complaints.read().decode(errors='replace').strip()}")
 
 
-def _copy(process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+def _copy(process: subprocess.Popen[bytes], output: Output) -> None:
     assert process.stdout is not None
     while chunk := os.read(process.stdout.fileno(), 1 << 16):
         output.write(chunk)
@@ -95,7 +117,7 @@ def tail(console: Path, lines: int = 15) -> str:
 
 def _command(machine: Machine, console: Path, result: Path) -> list[str]:
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    command += ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
+    command += ["-M", "q35", "-accel", machine.accelerator.option, "-cpu", machine.accelerator.cpu]
     command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mb}M"]
     command += ["-kernel", str(machine.kernel), "-initrd", str(machine.initramfs)]
     # A kernel that oopsed is not one to test on: it panics, and a panic ends the machine at once.

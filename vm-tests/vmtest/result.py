@@ -11,12 +11,23 @@ Rules:
 
 import tarfile
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import VmError
 
 TIMED_OUT = (124, 137)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of the tests of one file."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,12 @@ class Result:
     failed: int
     """Failures and errors."""
     skipped: int
+    files: Mapping[str, Counts] = field(default_factory=dict)
+    """By the path of the test's file."""
+    failures: tuple[str, ...] = ()
+    """Tests that failed or broke, as pytest names them."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """What tests said of the kernel beyond their verdict (record_property)."""
 
     @property
     def good(self) -> bool:
@@ -57,7 +74,35 @@ def read(archive: Path, folder: Path) -> Result:
         return sum(int(suite.get(kind, 0)) for suite in suites for kind in kinds)
 
     failed, skipped = total("failures", "errors"), total("skipped")
-    return Result(exit_code, release, uptime_s, total("tests") - failed - skipped, failed, skipped)
+    passed = total("tests") - failed - skipped
+    cases = [case for suite in suites for case in suite.iter("testcase")]
+    return Result(
+        exit_code,
+        release,
+        uptime_s,
+        passed,
+        failed,
+        skipped,
+        _by_file(cases),
+        tuple(dict.fromkeys(_name(case) for case in cases if _outcome(case) == "failed")),
+        {item.get("name", ""): item.get("value", "") for case in cases for item in case.iter("property")},
+    )
+
+
+def _outcome(case: ET.Element) -> str:
+    kinds = {child.tag for child in case}
+    return "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+
+
+def _name(case: ET.Element) -> str:
+    return f"{case.get('file', '?')}::{case.get('name', '?')}"
+
+
+def _by_file(cases: Iterable[ET.Element]) -> Mapping[str, Counts]:
+    found: dict[str, Counter[str]] = {}
+    for case in cases:
+        found.setdefault(case.get("file", "?"), Counter())[_outcome(case)] += 1
+    return {path: Counts(**counts) for path, counts in found.items()}
 
 
 def _unpack(archive: Path, folder: Path) -> None:

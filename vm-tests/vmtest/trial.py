@@ -3,64 +3,72 @@
 Rules:
   - The guest has the checkout at the same path as here, for the environment holds its own path; the job is pytest, run
     by that environment.
-  - What came back is kept in build/vm/LINE/, also when there is no verdict: junit.xml, dmesg.txt, console.log.
+  - What came back is kept in build/vm/KERNEL/, also when there is no verdict: junit.xml, dmesg.txt, console.log.
 Must never: leave anything else behind.
 """
 
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import checkout, environment, host, initramfs, kernels, machine, result, rootfs
+from . import accelerator, checkout, debian, environment, host, initramfs, kernels, machine, result, rootfs
 from .cache import Cache, default_folder
 from .errors import VmError
-from .machine import Machine
+from .machine import Machine, Output
 
 BOOT_SECONDS = 120
 """On top of the tests' own time: starting takes 4 s on an idle machine, and half a minute was seen on a busy one."""
 
+SLOWNESS = 5
+"""How much longer than elsewhere the laboratory waits in a guest: an agent's start took 100 s on an emulated, busy
+machine."""
 
-def run(root: Path, line: str, tests: Sequence[str], seconds: int, say: Callable[[str], None]) -> result.Result:
-    """Boot the newest kernel of `line`, give `tests` to pytest there, return the result.
+Say = Callable[[str], None]
 
-    `root` is the checkout, `seconds` how long the tests may take; progress goes to `say`, pytest's output to standard
-    output. Raises VmError when there is no verdict.
+
+def run(root: Path, name: str, tests: Sequence[str], *, seconds: int, output: Output, say: Say) -> result.Result:
+    """Boot the kernel that `name` means, give `tests` to pytest there, return the result.
+
+    `root` is the checkout, `seconds` how long the tests may take; progress goes to `say`, pytest's output to `output`.
+    Raises VmError when there is no verdict.
     """
     if not Path(sys.prefix).is_relative_to(root):
         raise VmError(f"run this by the checkout's own environment (make venv); {sys.prefix} is not inside {root}")
     host.require_tools()
     cache = Cache(default_folder(), say)
     with cache.locked():
-        kernel = kernels.fetch(line, cache)
+        kernel = kernels.own(name, cache) if kernels.is_own(name) else debian.fetch(name, cache)
         guest_root = rootfs.build(cache, environment.borrowed_packages())
-    kept = root / "build" / "vm" / line
-    with tempfile.TemporaryDirectory(prefix="penstock-vm-") as name:
-        scratch = Path(name)
+        runner = accelerator.choose(kernel, cache, say)
+    with tempfile.TemporaryDirectory(prefix="penstock-vm-") as folder:
+        scratch = Path(folder)
         checkout.write_image(scratch / "checkout.squashfs", root)
-        initramfs.write(scratch / "initramfs", kernel, _job(line, tests), checkout=root, seconds=seconds)
+        initramfs.write(scratch / "initramfs", kernel, _job(kernel.release, tests), checkout=root, seconds=seconds)
         disks = {"root": guest_root, "modules": kernel.modules_disk, "checkout": scratch / "checkout.squashfs"}
-        guest = Machine(kernel.image, scratch / "initramfs", disks)
-        say(f"starting {kernel.release} (software emulation)")
-        start = time.monotonic()
-        with _keeping(scratch, kept):
-            machine.run(guest, scratch, sys.stdout.buffer, seconds=BOOT_SECONDS + seconds)
-            outcome = _read(scratch)
-    say(f"{outcome.release}: {time.monotonic() - start:.0f} s in the machine; kept in {kept.relative_to(root)}")
-    return outcome
+        guest = Machine(kernel.image, scratch / "initramfs", disks, accelerator=runner)
+        say(f"starting {kernel.release} ({runner.name})")
+        with _keeping(scratch, kept_in(root, name)):
+            machine.run(guest, scratch, output, seconds=BOOT_SECONDS + seconds)
+            return _read(scratch)
 
 
-def _job(line: str, tests: Sequence[str]) -> list[str]:
+def kept_in(root: Path, name: str) -> Path:
+    """Where what came back of that kernel is kept."""
+    return root / "build" / "vm" / kernels.label(name)
+
+
+def _job(release: str, tests: Sequence[str]) -> list[str]:
     # xunit1 is the form of report in which a test can leave figures of its own.
     report = ["--junitxml=/result/junit.xml", "-o", "junit_family=xunit1"]
     # Unbuffered, so that what a test that hangs had said before is seen.
     return [
         "env",
         "PYTHONUNBUFFERED=1",
-        f"PENSTOCK_KERNEL_LINE={line}",
+        f"PENSTOCK_KERNEL={release}",
+        f"PENSTOCK_LAB_SLOWNESS={SLOWNESS}",
         sys.executable,
         "-m",
         "pytest",

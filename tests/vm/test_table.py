@@ -1,0 +1,64 @@
+"""docs/kernels.md: what was seen where, what failed by name, and why there is no verdict."""
+
+from vmtest import table
+from vmtest.matrix import Outcome
+from vmtest.result import Counts, Result
+
+SINCE = {"tcx": "6.6", "batch": "5.6"}
+
+
+def result(*, failures: tuple[str, ...] = ()) -> Result:
+    return Result(
+        exit_code=1 if failures else 0,
+        release="6.1.0-56-cloud-amd64",
+        uptime_s=1.0,
+        passed=12,
+        failed=len(failures),
+        skipped=0,
+        files={
+            "tests/bpf/test_tcp.py": Counts(passed=7),
+            "tests/bpf/test_udp.py": Counts(passed=2),
+            "tests/net/test_reach.py": Counts(passed=3, failed=len(failures)),
+        },
+        failures=failures,
+        properties={"feature tcx": "no", "feature batch": "yes", "verified_insns uplink_ingress": "501542"},
+    )
+
+
+def text(*outcomes: Outcome) -> str:
+    return table.text(outcomes, SINCE, "6.1", "2026-11-26.")
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    cells = [[x.strip() for x in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    return {first: rest for first, *rest in cells}
+
+
+def test_a_column_for_each_kernel():
+    found = rows(text(Outcome("6.1", result()), Outcome("newest", None, "it hung\nits console said: x")))
+    assert found[""] == ["since", "6.1", "newest"]
+    assert found["kernel"] == ["", "6.1.0-56-cloud-amd64", "—"]
+    assert found["**all tests**"] == ["", "**12 passed, 0 failed**", "**no verdict**"]
+    assert found[table.AREAS["tests/bpf"]] == ["", "9 passed", "—"]
+    assert found[table.AREAS["tests/net"]] == ["", "3 passed", "—"]
+    assert found["`tcx`"] == ["6.6", "no", "—"]
+    assert found["`batch`"] == ["5.6", "yes", "—"]
+    assert found["`uplink_ingress`, instructions that the verifier walks"] == ["", "501,542", "—"]
+
+
+def test_what_failed_is_named_and_what_went_well_is_not():
+    page = text(
+        Outcome("6.1", result(failures=("tests/net/test_reach.py::test_a[IPv4]",))),
+        Outcome("6.12", result()),
+        Outcome("newest", None, "it hung\nits console said: x"),
+    )
+    assert "## Failed on 6.1\n\n- `tests/net/test_reach.py::test_a[IPv4]`\n" in page
+    assert "## Failed on newest\n\n```\nit hung\nits console said: x\n```\n" in page
+    assert "Failed on 6.12" not in page
+    assert rows(page)[table.AREAS["tests/net"]][1] == "3 passed, **1 failed**"
+
+
+def test_of_very_many_failures_some_are_named():
+    page = text(Outcome("6.1", result(failures=tuple(f"tests/a.py::test_{i}" for i in range(43)))))
+    assert page.count("- `tests/a.py") == 40
+    assert "- and 3 more" in page
