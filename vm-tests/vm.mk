@@ -3,6 +3,7 @@
 #   make vm-test        the tests of tests/bpf, tests/loader and tests/net on each of VM_KERNELS; writes docs/kernels.md
 #   make vm-test-fast   of those what fits into minutes, on 6.1 and 6.12
 #   make test-6.1       the packet tables on one kernel; any name works: test-6.12, test-newest
+#   make budget         what the verifiers of this machine and of VM_KERNELS walk becomes tests/bpf/budget.toml
 #   make vm-selftest    tries the runner itself: guests that die, hang, lie
 #
 # A kernel of one's own is its image and its folder of modules:
@@ -23,7 +24,7 @@ VM_TESTS ?= $(VM_TABLES) --maxfail=10 -k "not checksum-complete"
 VM_NET ?= $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py never_drop.py killed.py down.py)
 VM_WHOLE := $(VM_TABLES) $(VM_NET) -k "not checksum-complete and not offloads and not bridged and not [redirect"
 # A table for each concern, a client of each protocol and family, and one agent that is killed.
-VM_FAST := vm-tests/smoke tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \
+VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \
 	tests/bpf/test_snat.py tests/bpf/test_policy.py tests/loader/test_attach.py tests/loader/test_features.py \
 	tests/net/test_reach.py tests/net/test_never_drop.py -k "not checksum-complete and not offloads and not bridged \
 	and not [redirect and (not test_reach and not test_never_drop or backend_sees or stays_dead)"
@@ -33,7 +34,7 @@ VM_WHOLE_SECONDS ?= 7200
 
 VMTEST = PYTHONPATH=vm-tests $(BIN)/python -m vmtest
 
-.PHONY: vm-deps vm-objects vm-test vm-test-fast vm-selftest
+.PHONY: vm-deps vm-objects vm-test vm-test-fast budget vm-selftest
 vm-deps: deps
 	@sh tools/deps.sh vm-tests/packages.txt
 
@@ -46,6 +47,12 @@ vm-test: vm-objects
 
 vm-test-fast: vm-objects
 	@$(VMTEST) --seconds $(VM_SECONDS) "$(VM_FAST_KERNELS)" $(VM_FAST)
+
+# A test that fails for growth has left its figures all the same.
+budget: vm-objects
+	@$(BIN)/python -m pytest -q tests/bpf/test_budget.py -o junit_family=xunit1 --junitxml=build/budget.xml || [ $$? = 1 ]
+	@$(VMTEST) --seconds $(VM_SECONDS) "$(VM_KERNELS)" tests/bpf/test_budget.py || [ $$? = 1 ]
+	@$(BIN)/python -m tests.bpf.budget build/budget.xml $(foreach k,$(VM_KERNELS),build/vm/$(notdir $(k))/junit.xml)
 
 test-6.%: vm-objects
 	@$(VMTEST) --seconds $(VM_SECONDS) 6.$* $(VM_TESTS)
