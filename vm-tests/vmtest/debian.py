@@ -50,8 +50,11 @@ class Archive:
         host.run(["apt-get", "-qq", *self.options, "update"])
 
     def download(self, package: str, version: str, folder: Path) -> None:
-        """Fetch a package and unpack it there."""
-        host.run(["apt-get", "-qq", *self.options, "download", f"{package}={version}"], cwd=folder)
+        """Fetch a package and unpack it there. Raises VmError when it does not come whole."""
+        try:
+            host.run(["apt-get", "-qq", *self.options, "download", f"{package}={version}"], cwd=folder)
+        except VmError as error:
+            raise VmError(f"{package} did not come whole from its archive: {error}") from error
         [archive] = folder.glob("*.deb")
         host.run(["dpkg-deb", "-x", archive, folder])
         archive.unlink()

@@ -2,11 +2,14 @@
 
 Rules:
   - A program that is missing is named together with the Debian package that has it.
-  - Output is shown only when the program failed; every call is bounded in time.
+  - Output is shown only when the program failed.
+  - Every call is bounded in time; of what is cut short nothing stays running.
 Must never: install anything (`make` does, through tools/deps.sh).
 """
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,21 +48,26 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, seconds: floa
     Raises VmError with the command and the last lines it wrote when it fails, or when it takes longer than `seconds`.
     """
     words = [str(word) for word in command]
-    try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": str(Path.home())},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise VmError(f"`{' '.join(words)}` had not ended after {seconds:.0f} s") from error
-    if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise VmError(f"`{' '.join(words)}` failed ({done.returncode}):\n{last}")
-    return done.stdout
+    with subprocess.Popen(
+        words,
+        cwd=cwd,
+        env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": str(Path.home())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # A group of its own, so that what it started ends with it.
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise VmError(f"`{' '.join(words)}` had not ended after {seconds:.0f} s") from error
+            raise
+    if process.returncode:
+        last = "\n".join((out + err).strip().splitlines()[-15:])
+        raise VmError(f"`{' '.join(words)}` failed ({process.returncode}):\n{last}")
+    return out
