@@ -5,17 +5,7 @@ from vmtest import kernels
 from vmtest.cache import Cache
 from vmtest.errors import VmError
 
-RELEASE = "5.15.0-91-generic"
-
-
-@pytest.fixture
-def given(tmp_path) -> str:
-    """An image and a folder of modules, as a distribution has them."""
-    modules = tmp_path / "lib" / "modules" / RELEASE
-    (modules / "kernel").mkdir(parents=True)
-    image = tmp_path / "vmlinuz"
-    image.write_bytes(b"image")
-    return f"{image}:{modules}"
+from tests.vm.given import RELEASE, bzimage, given
 
 
 @pytest.fixture
@@ -32,10 +22,25 @@ def cache(tmp_path) -> Cache:
         ("{image}:/nowhere", "/nowhere is no folder of modules"),
     ],
 )
-def test_what_is_not_there_is_said(given, cache, name, said):
-    image, _, modules = given.partition(":")
+def test_what_is_not_there_is_said(tmp_path, cache, name, said):
+    image, _, modules = given(tmp_path).partition(":")
     with cache.locked(), pytest.raises(VmError, match=said):
         kernels.own(name.format(image=image, modules=modules), cache)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (bzimage("5.15.0-92-generic"), f"the image is of 5.15.0-92-generic, the modules are of {RELEASE}"),
+        (b"\x7fELF", f"the image is of no kernel for x86, the modules are of {RELEASE}"),
+        (b"", f"the image is of no kernel for x86, the modules are of {RELEASE}"),
+    ],
+)
+def test_an_image_that_is_not_the_modules_is_said(tmp_path, cache, image, said):
+    name = given(tmp_path)
+    (tmp_path / "vmlinuz").write_bytes(image)
+    with cache.locked(), pytest.raises(VmError, match=said):
+        kernels.own(name, cache)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Rules:
   - Made anew for every run and not compressed: it is a few megabytes, made in less time than unpacking takes.
   - Drivers come in the order in which they must be loaded and are unpacked here (6.12 has .ko.xz, Ubuntu's .ko.zst;
     busybox reads neither).
-  - A driver that the kernel has built in needs no file; one that it lacks altogether shows when the guest starts.
+  - A driver that the kernel has built in needs no file; a kernel that lacks one altogether is not started.
 """
 
 import lzma
@@ -74,8 +74,13 @@ def _padded(data: bytes) -> bytes:
 def _modules(kernel: Kernel) -> list[Path]:
     """The files of DRIVERS and of what they need, first things first."""
     found: dict[Path, None] = {}
+    lacking: list[str] = []
     for driver in DRIVERS:
-        shown = host.run(["modprobe", "-d", kernel.tree, "-S", kernel.release, "--show-depends", driver])
+        try:
+            shown = host.run(["modprobe", "-d", kernel.tree, "-S", kernel.release, "--show-depends", driver])
+        except VmError:
+            lacking.append(driver)
+            continue
         for line in shown.splitlines():
             match line.split():
                 case ["insmod", path, *_]:
@@ -84,6 +89,11 @@ def _modules(kernel: Kernel) -> list[Path]:
                     pass
                 case _:
                     raise VmError(f"modprobe printed for {driver}: {line}")
+    if lacking:
+        raise VmError(
+            f"{kernel.release} cannot be started in a virtual machine: it lacks {', '.join(lacking)} "
+            "(neither among its modules nor in its modules.builtin)"
+        )
     return list(found)
 
 

@@ -63,6 +63,8 @@ def own(name: str, cache: Cache) -> Kernel:
         raise VmError(f"{name}: no kernel image at {image}")
     if not (source / "kernel").is_dir():
         raise VmError(f"{name}: {modules} is no folder of modules (it has no folder `kernel`)")
+    if (release := release_of(Path(image))) != source.name:
+        raise VmError(f"{name}: the image is of {release or 'no kernel for x86'}, the modules are of {source.name}")
     shown = [str(x) for path in (Path(image), source, source / "kernel") for x in (path, path.stat().st_mtime_ns)]
 
     def fill(folder: Path) -> None:
@@ -72,6 +74,15 @@ def own(name: str, cache: Cache) -> Kernel:
         shutil.copytree(source, kept, symlinks=True, ignore=shutil.ignore_patterns("build", "source"))
 
     return keep(source.name, recipe(*shown), cache, fill)
+
+
+def release_of(image: Path) -> str:
+    """What `uname -r` will say in that bzImage, from its header (kernel_version in arch/x86/boot); empty if none."""
+    data = image.read_bytes()
+    if data[0x202:0x206] != b"HdrS":
+        return ""
+    start = 0x200 + int.from_bytes(data[0x20E:0x210], "little")
+    return data[start : start + 128].split(b"\0")[0].decode(errors="replace").partition(" ")[0]
 
 
 def keep(release: str, made_of: str, cache: Cache, fill: Callable[[Path], None]) -> Kernel:
