@@ -65,7 +65,7 @@ def test_counts_and_kernel_are_read(tmp_path):
     )
 
 
-XML = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">
+XML = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1" timestamp="2026-11-26T22:10:05.5+00:00">
 <testcase file="tests/bpf/test_a.py" name="test_1"><properties><property name="feature tcx" value="no"/></properties>
 </testcase>
 <testcase file="tests/bpf/test_a.py" name="test_2[x]"><failure/></testcase>
@@ -82,6 +82,7 @@ def test_files_failures_and_properties_are_read(tmp_path):
     }
     assert outcome.failures == ("tests/bpf/test_a.py::test_2[x]", "tests/net/test_b.py::test_3")
     assert outcome.properties == {"feature tcx": "no"}
+    assert outcome.day == "2026-11-26"
 
 
 WHOLE = archive(came_back(tests=5))

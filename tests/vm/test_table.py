@@ -22,11 +22,12 @@ def result(*, failures: tuple[str, ...] = ()) -> Result:
         },
         failures=failures,
         properties={"feature tcx": "no", "feature batch": "yes", "verified_insns uplink_ingress": "501542"},
+        day="2026-11-26",
     )
 
 
 def text(*outcomes: Outcome) -> str:
-    return table.text(outcomes, SINCE, "6.1", "2026-11-26.")
+    return table.text(outcomes, SINCE, "6.1")
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -38,6 +39,7 @@ def test_a_column_for_each_kernel():
     found = rows(text(Outcome("6.1", result()), Outcome("newest", None, "it hung\nits console said: x")))
     assert found[""] == ["since", "6.1", "newest"]
     assert found["kernel"] == ["", "6.1.0-56-cloud-amd64", "—"]
+    assert found["tried on"] == ["", "2026-11-26", "—"]
     assert found["**all tests**"] == ["", "**12 passed, 0 failed**", "**no verdict**"]
     assert found[table.AREAS["tests/bpf"]] == ["", "9 passed", "—"]
     assert found[table.AREAS["tests/net"]] == ["", "3 passed", "—"]
@@ -56,6 +58,14 @@ def test_what_failed_is_named_and_what_went_well_is_not():
     assert "## Failed on newest\n\n```\nit hung\nits console said: x\n```\n" in page
     assert "Failed on 6.12" not in page
     assert rows(page)[table.AREAS["tests/net"]][1] == "3 passed, **1 failed**"
+
+
+def test_a_kernel_that_is_refused_says_why_and_not_what_failed():
+    refused = Result(1, "5.10.0-32-cloud-amd64", 1.0, 1, 1, 0, {}, ("a.py::test",), {"refused": "no bpf_loop; no BTF"})
+    page = text(Outcome("5.10", refused))
+    assert rows(page)["**all tests**"] == ["", "**refused**"]
+    assert "## Refused on 5.10\n\n`penstock run` says: no bpf_loop; no BTF.\n" in page
+    assert "a.py" not in page
 
 
 def test_of_very_many_failures_some_are_named():

@@ -1,7 +1,8 @@
 """Run tests on other kernels: `python -m vmtest [OPTION...] "KERNEL..." ARGUMENT...`, the arguments being pytest's.
 
 From the checkout's root, by its environment's Python. One kernel: what pytest writes there is written here. Several, or
---table: a line for each kernel, and at the end what failed.
+--part: a line for each kernel, and at the end what failed. --table runs nothing: it puts the parts together that are
+named as arguments, as each kernel's last run of them went.
 
 Exit code: 0 when every test passed on every kernel, 1 when not, 2 when one had no verdict (the message says why).
 """
@@ -27,18 +28,21 @@ def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="vmtest", description="Run tests on other kernels, in virtual machines.")
     parser.add_argument("kernels", help=f"{', '.join(debian.NAMES)} or VMLINUZ:MODULES; several with spaces")
-    parser.add_argument("tests", nargs=argparse.REMAINDER, help="arguments for pytest in the guest")
+    parser.add_argument("tests", nargs=argparse.REMAINDER, help="arguments for pytest in the guest; --table: parts")
     parser.add_argument("--seconds", type=int, default=600, help="how long one's tests may take (default: %(default)s)")
-    parser.add_argument("--table", type=Path, help="write what was seen to this file")
+    parser.add_argument("--part", default="", help="keep what is seen for --table, as this part of all tests")
+    parser.add_argument("--table", type=Path, help="run nothing: write what was seen to this file")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     names = options.kernels.split()
     if not names:
         parser.error("no kernel")
     try:
-        if len(names) == 1 and options.table is None:
+        if options.table:
+            return _write(options.table, matrix.kept(Path.cwd(), names, options.tests))
+        if len(names) == 1 and not options.part:
             return _one(names[0], options.tests, options.seconds)
-        return _several(names, options.tests, options.seconds, options.table)
+        return _several(names, options.tests, options.part, options.seconds)
     except KeyboardInterrupt:
         return 130
 
@@ -55,27 +59,29 @@ def _one(name: str, tests: Sequence[str], seconds: int) -> int:
     return 0 if outcome.good else 1
 
 
-def _several(names: Sequence[str], tests: Sequence[str], seconds: int, written: Path | None) -> int:
-    outcomes = matrix.run(Path.cwd(), names, tests, seconds, Console())
+def _several(names: Sequence[str], tests: Sequence[str], part: str, seconds: int) -> int:
+    root = Path.cwd()
+    outcomes = matrix.run(root, names, tests, part=part, seconds=seconds, console=Console())
+    for name, outcome in zip(names, outcomes, strict=True):
+        if not outcome.good:
+            print(f"\n{outcome.label}: {outcome.verdict}")
+            print(f"pytest's words are in {matrix.log_of(root, name, part).relative_to(root)}")
+            print("\n".join([*outcome.trouble.splitlines(), *(outcome.result.failures if outcome.result else ())]))
+    return _exit_code(outcomes)
+
+
+def _write(file: Path, outcomes: Sequence[Outcome]) -> int:
+    file.write_text(table.text(outcomes, SINCE, OLDEST))
     for outcome in outcomes:
-        _explain(outcome)
-    if written is not None:
-        head = f"{time.strftime('%Y-%m-%d')}."
-        written.write_text(table.text(outcomes, SINCE, OLDEST, head))
-        print(f"{written}: the table")
-    if any(outcome.result is None for outcome in outcomes):
+        print(f"{outcome.label}: {outcome.verdict}")
+    print(f"{file}: the table")
+    return _exit_code(outcomes)
+
+
+def _exit_code(outcomes: Sequence[Outcome]) -> int:
+    if any(outcome.result is None or outcome.trouble for outcome in outcomes):
         return 2
     return 0 if all(outcome.good for outcome in outcomes) else 1
-
-
-def _explain(outcome: Outcome) -> None:
-    if outcome.good:
-        return
-    print(f"\n{outcome.label}: {outcome.verdict}; pytest's words are in build/vm/{outcome.label}.log")
-    if outcome.result is None:
-        print(outcome.trouble)
-    else:
-        print("".join(f"  {name}\n" for name in outcome.result.failures), end="")
 
 
 def _say(text: str) -> None:

@@ -12,13 +12,15 @@ Rules:
 import tarfile
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from .errors import VmError
 
 TIMED_OUT = (124, 137)
+REFUSED = "refused"
+"""The property in which a test says why Penstock does not start on that kernel (vm-tests/smoke/test_kernel.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +49,36 @@ class Result:
     """Tests that failed or broke, as pytest names them."""
     properties: Mapping[str, str] = field(default_factory=dict)
     """What tests said of the kernel beyond their verdict (record_property)."""
+    day: str = ""
+    """On which the tests ran, as 2026-11-26."""
 
     @property
     def good(self) -> bool:
         """Did every test that ran pass, and at least one run?"""
         return self.exit_code == 0 and self.failed == 0 and self.passed > 0
 
+    @property
+    def refusal(self) -> str:
+        """Why Penstock does not start on that kernel; empty if it does."""
+        return self.properties.get(REFUSED, "")
+
 
 def read(archive: Path, folder: Path) -> Result:
     """Unpack the archive into `folder` and judge it. Raises VmError when it is missing, cut, or lacks a verdict."""
     try:
         _unpack(archive, folder)
+    except (OSError, tarfile.TarError) as error:
+        raise VmError("the machine ended without a result") from error
+    return judged(folder)
+
+
+def judged(folder: Path) -> Result:
+    """What an archive that was unpacked there says. Raises VmError when it lacks a verdict."""
+    try:
         exit_code = int((folder / "exit-code").read_text())
         release = (folder / "release").read_text().strip()
         uptime_s = float((folder / "uptime").read_text())
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError) as error:
         raise VmError("the machine ended without a result") from error
     if exit_code in TIMED_OUT:
         raise VmError("the tests did not end in the time they were given; the output above shows how far they came")
@@ -86,6 +103,27 @@ def read(archive: Path, folder: Path) -> Result:
         _by_file(cases),
         tuple(dict.fromkeys(_name(case) for case in cases if _outcome(case) == "failed")),
         {item.get("name", ""): item.get("value", "") for case in cases for item in case.iter("property")},
+        suites[0].get("timestamp", "")[:10] if suites else "",
+    )
+
+
+def together(results: Sequence[Result]) -> Result:
+    """What parts of the tests came to, each on the same kernel; at least one."""
+    files: dict[str, Counts] = {}
+    for path, counts in (item for x in results for item in x.files.items()):
+        before = files.get(path, Counts())
+        files[path] = Counts(*map(sum, zip(astuple(before), astuple(counts), strict=True)))
+    return Result(
+        max(x.exit_code for x in results),
+        results[0].release,
+        sum(x.uptime_s for x in results),
+        sum(x.passed for x in results),
+        sum(x.failed for x in results),
+        sum(x.skipped for x in results),
+        files,
+        tuple(dict.fromkeys(name for x in results for name in x.failures)),
+        {name: value for x in results for name, value in x.properties.items()},
+        min(x.day for x in results),
     )
 
 

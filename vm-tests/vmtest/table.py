@@ -1,6 +1,7 @@
 """docs/kernels.md: what was seen on which kernel, as one table. Pure: outcomes in, text out.
 
-Rules: what failed is named; a kernel without a verdict has its column too, and says why.
+Rules: what failed is named; a kernel without a verdict, or on which Penstock does not start, has its column too, and
+says why.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,16 +24,16 @@ AREAS: Mapping[str, str] = {
 _SHOWN_FAILURES = 40
 
 
-def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str, head: str) -> str:
+def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str) -> str:
     """The page. `features`: name -> the version of the kernel from which on it must be there; `minimum`: the oldest
-    kernel that is supported; `head`: when and on what the tests ran.
+    kernel that is supported.
     """
     lines = [
         "# Kernels",
         "",
         "Written by `make vm-test`; do not edit.",
         "",
-        f"{head} Each kernel ran in a virtual machine of its own, with the same test files as `make test`.",
+        "Each kernel ran in a virtual machine of its own, with the same test files as `make test`.",
         "",
         f"**{minimum} is the oldest kernel that is supported.** What an older one lacks `penstock run` says; where the",
         "programs could not be loaded it does not start.",
@@ -51,7 +52,8 @@ def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str,
 def _table(outcomes: Sequence[Outcome], features: Mapping[str, str]) -> Iterator[str]:
     yield _row("", "since", (outcome.label for outcome in outcomes))
     yield _row("---", "---", ("---" for _ in outcomes))
-    yield _row("kernel", "", (_release(outcome) for outcome in outcomes))
+    yield _row("kernel", "", (outcome.result.release if outcome.result else "—" for outcome in outcomes))
+    yield _row("tried on", "", (outcome.result.day if outcome.result else "—" for outcome in outcomes))
     yield _row("**all tests**", "", (_verdict(outcome) for outcome in outcomes))
     for folder, about in AREAS.items():
         yield _row(about, "", (_tally(outcome, folder) for outcome in outcomes))
@@ -66,12 +68,8 @@ def _row(about: str, since: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join([about, since, *cells])} |"
 
 
-def _release(outcome: Outcome) -> str:
-    return outcome.result.release if outcome.result else "—"
-
-
 def _verdict(outcome: Outcome) -> str:
-    return f"**{outcome.verdict if outcome.result else 'no verdict'}**"
+    return f"**{outcome.verdict.partition(':')[0]}**"
 
 
 def _property(outcome: Outcome, name: str) -> str:
@@ -105,8 +103,11 @@ def _failures(outcomes: Sequence[Outcome]) -> Iterator[str]:
         failed = outcome.result.failures if outcome.result else ()
         if outcome.good:
             continue
+        if outcome.result and outcome.result.refusal:
+            yield from ("", f"## Refused on {outcome.label}", "", f"`penstock run` says: {outcome.result.refusal}.")
+            continue
         yield from ("", f"## Failed on {outcome.label}", "")
-        if outcome.result is None:
+        if outcome.trouble:
             yield from ("```", *outcome.trouble.splitlines(), "```")
         yield from (f"- `{name}`" for name in failed[:_SHOWN_FAILURES])
         if len(failed) > _SHOWN_FAILURES:

@@ -3,15 +3,16 @@
 Rules:
   - The guest has the checkout at the same path as here, for the environment holds its own path; the job is pytest, run
     by that environment.
-  - What came back is kept in build/vm/KERNEL/, also when there is no verdict: junit.xml, dmesg.txt, console.log.
+  - What came back is kept in build/vm/KERNEL/, also when there is no verdict (trouble.txt then says why): junit.xml,
+    dmesg.txt, console.log. Of a part of all tests in build/vm/all/KERNEL/PART/.
 Must never: leave anything else behind.
 """
 
+import contextlib
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import accelerator, checkout, debian, environment, host, initramfs, kernels, machine, result, rootfs
@@ -26,13 +27,18 @@ SLOWNESS = 5
 """How much longer than elsewhere the laboratory waits in a guest: an agent's start took 100 s on an emulated, busy
 machine."""
 
+_TROUBLE = "trouble.txt"
+
 Say = Callable[[str], None]
 
 
-def run(root: Path, name: str, tests: Sequence[str], *, seconds: int, output: Output, say: Say) -> result.Result:
+def run(
+    root: Path, name: str, tests: Sequence[str], *, part: str = "", seconds: int, output: Output, say: Say
+) -> result.Result:
     """Boot the kernel that `name` means, give `tests` to pytest there, return the result.
 
-    `root` is the checkout, `seconds` how long the tests may take; progress goes to `say`, pytest's output to `output`.
+    `root` is the checkout, `part` what those tests are called as a part of all, `seconds` how long they may take;
+    progress goes to `say`, pytest's output to `output`.
     Raises VmError when there is no verdict.
     """
     if not Path(sys.prefix).is_relative_to(root):
@@ -50,14 +56,25 @@ def run(root: Path, name: str, tests: Sequence[str], *, seconds: int, output: Ou
         disks = {"root": guest_root, "modules": kernel.modules_disk, "checkout": scratch / "checkout.squashfs"}
         guest = Machine(kernel.image, scratch / "initramfs", disks, accelerator=runner)
         say(f"starting {kernel.release} ({runner.name})")
-        with _keeping(scratch, kept_in(root, name)):
+        with keeping(scratch, kept_in(root, name, part)):
             machine.run(guest, scratch, output, seconds=BOOT_SECONDS + seconds)
             return _read(scratch)
 
 
-def kept_in(root: Path, name: str) -> Path:
+def kept_in(root: Path, name: str, part: str = "") -> Path:
     """Where what came back of that kernel is kept."""
-    return root / "build" / "vm" / kernels.label(name)
+    place = root / "build" / "vm"
+    return place / "all" / kernels.label(name) / part if part else place / kernels.label(name)
+
+
+def kept(root: Path, name: str, part: str) -> result.Result:
+    """The result of that part's last trial. Raises VmError when there was none, or it had no verdict."""
+    folder = kept_in(root, name, part)
+    if not folder.exists():
+        raise VmError(f"the part {part!r} was not tried")
+    with contextlib.suppress(FileNotFoundError):
+        raise VmError((folder / _TROUBLE).read_text())
+    return result.judged(folder)
 
 
 def _job(release: str, tests: Sequence[str]) -> list[str]:
@@ -86,14 +103,17 @@ def _read(scratch: Path) -> result.Result:
         raise VmError(f"{error}{machine.tail(scratch / 'console.log')}") from error
 
 
-@contextmanager
-def _keeping(scratch: Path, kept: Path) -> Iterator[None]:
-    """Whatever happens inside, what came back is in `kept` after it, and nothing of an earlier trial is."""
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
+@contextlib.contextmanager
+def keeping(scratch: Path, place: Path) -> Iterator[None]:
+    """Whatever happens inside, what came back is in `place` after it, and nothing of an earlier trial is."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
     try:
         yield
+    except BaseException as error:
+        (place / _TROUBLE).write_text(str(error) if isinstance(error, VmError) else "it was interrupted")
+        raise
     finally:
         for leaving in (scratch / "console.log", *(scratch / "result").glob("*")):
             if leaving.exists():
-                shutil.copy(leaving, kept)
+                shutil.copy(leaving, place)
