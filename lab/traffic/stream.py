@@ -19,10 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from lab.wait import SLOWNESS
+
 LENGTH: Final = struct.Struct("!I")
 DIGEST_SIZE: Final = 32
 PATTERN_SIZE: Final = 99_991  # a prime
-PATIENCE: Final = 120.0
+PATIENCE: Final = 120.0 * SLOWNESS
 """Seconds without progress after which an end gives up; longer than any pause of TCP that a test causes."""
 
 

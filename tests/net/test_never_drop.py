@@ -20,7 +20,7 @@ from lab.servers.witness import PORT, STREAM_PORT, witness
 from lab.shares import wrong_shares
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape
 from lab.traffic.ask import SILENCE, ask, associate, outcomes
-from lab.wait import until
+from lab.wait import PATIENCE, SLOWNESS, until
 from tests.net.traffic import Traffic
 from tests.net.world import PODS
 
@@ -33,8 +33,9 @@ WORLD = World(
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),)},
 )
 
-UDP_LIMIT = 5
-"""Seconds after which an idle UDP flow is forgotten: short, so that ageing can be seen at work."""
+UDP_LIMIT = round(5 * SLOWNESS)
+"""Seconds after which an idle UDP flow is forgotten: short, so that ageing can be seen at work, and long enough to see
+the flow before."""
 
 
 @pytest.fixture(params=("stack", "redirect"))
@@ -78,10 +79,10 @@ def test_an_agent_that_is_killed_and_stays_dead_costs_nothing(gateway: Gateway, 
         gateway.kill()
         # Next hops are looked up again by the data path itself.
         gateway.lab.node.run("ip", "neigh", "flush", "all")
-        for _ in range(12):  # two minutes: each transfer moves 500 kB/s
-            traffic.goes_on(5_000_000)
+        for _ in range(12):
+            traffic.goes_on(seconds=10)
         new_flows_are_served(gateway, {"a": 70, "b": 30})
-        until(lambda: not is_known(gateway, port), "an idle flow is forgotten though no agent runs", patience=60)
+        until(lambda: not is_known(gateway, port), "an idle flow is forgotten though no agent runs")
     gateway.start()
     traffic.goes_on()
     traffic.finish()
@@ -112,7 +113,7 @@ def test_new_weights_backends_and_a_thousand_listeners_cost_nothing(gateway: Gat
 
     gateway.change(a_thousand_more)
     wanted = len(WORLD.listeners) + 1_000
-    gateway.until(lambda status: len(status["listeners"]) == wanted, "holds them all", patience=180)
+    gateway.until(lambda status: len(status["listeners"]) == wanted, "holds them all", patience=3 * PATIENCE)
     traffic.goes_on()
     new_flows_are_served(gateway, {"a": 1, "b": 1, "c": 2})
     for world in more:

@@ -20,7 +20,7 @@ from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.traffic.transfer import Transfer
 from loader.attach import Mechanism, attachments
 from tests.net.remote import REMOTE, UPLINK, attached
-from tests.net.traffic import Traffic
+from tests.net.traffic import RATE, Traffic
 from tests.net.upgrades import SMALL, in_kernel, upgrade
 from tests.net.versions import Versions
 from tests.net.world import PODS
@@ -72,7 +72,7 @@ def test_connections_to_another_machine_do_not_notice(
         traffic.start(stack)
         for family in FAMILIES:
             for port in TO.values():
-                transfer = Transfer(gateway.lab.client, GATEWAY[family], port, octets_per_second=500_000)
+                transfer = Transfer(gateway.lab.client, GATEWAY[family], port, octets_per_second=RATE)
                 traffic.transfers.append(stack.enter_context(transfer))
         before = in_kernel(gateway)
         steps: tuple[tuple[tuple[Argument, ...], bool], ...] = (
@@ -85,7 +85,7 @@ def test_connections_to_another_machine_do_not_notice(
             now = in_kernel(gateway)
             assert (now.maps != before.maps) is other_tables
             assert mechanisms(gateway) == {mechanism}
-            traffic.goes_on(200_000)
+            traffic.goes_on(seconds=0.4)
             before = now
         traffic.finish()
     assert all(len(streams(x)) >= len(FAMILIES) for x in witnesses)

@@ -12,9 +12,13 @@ from lab.topology import FAMILIES, GATEWAY, Lab
 from lab.traffic.datagrams import Datagrams
 from lab.traffic.stream import PATIENCE, Received
 from lab.traffic.transfer import Transfer
-from lab.wait import until
+from lab.wait import SLOWNESS, until
 
 RESETS = ("TcpOutRsts", "TcpEstabResets")
+RATE = round(500_000 / SLOWNESS)
+"""Octets per second and direction of a transfer. Ten of them are what the machine must be able to carry."""
+DATAGRAMS = round(200 / SLOWNESS)
+"""Per second and stream of them."""
 
 
 @dataclass
@@ -34,10 +38,10 @@ class Traffic:
         self._ended_before = [len(streams(x)) for x in self.witnesses]
         for family in FAMILIES:
             for end in (*[self.lab.client] * 4, self.lab.node):
-                transfer = Transfer(end, GATEWAY[family], STREAM_PORT, octets_per_second=500_000)
+                transfer = Transfer(end, GATEWAY[family], STREAM_PORT, octets_per_second=RATE)
                 self.transfers.append(stack.enter_context(transfer))
             for _ in range(2):
-                exchange = Datagrams(self.lab.client, GATEWAY[family], PORT, per_second=200)
+                exchange = Datagrams(self.lab.client, GATEWAY[family], PORT, per_second=DATAGRAMS)
                 self.datagrams.append(stack.enter_context(exchange))
         self.goes_on()
 
@@ -52,9 +56,11 @@ class Traffic:
     def _resets(self) -> list[dict[str, int]]:
         return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]
 
-    def goes_on(self, octets: int = 500_000) -> None:
-        """Wait until every transfer moved so much more in both directions, and datagrams were answered meanwhile."""
-        everything = [x.further(octets) for x in self.transfers] + [x.further(100) for x in self.datagrams]
+    def goes_on(self, seconds: float = 1) -> None:
+        """Wait until every transfer moved what it moves in so many seconds, both ways, and datagrams were answered
+        meanwhile."""
+        everything = [x.further(round(RATE * seconds)) for x in self.transfers]
+        everything += [x.further(DATAGRAMS // 2) for x in self.datagrams]
         until(lambda: all(condition() for condition in everything), "everything goes on", patience=PATIENCE)
 
     def octets(self) -> int:
