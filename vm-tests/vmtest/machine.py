@@ -4,16 +4,18 @@ Rules:
   - What is emulated is what is cheap to emulate: no AVX, no fifth page-table level. Two processors, though one would be
     faster: some tests are about two that meet.
   - The machine ends by itself: the guest turns it off, or panics and QEMU is told not to reboot. One that does neither
-    by its deadline is killed.
+    by its deadline is killed, and so is one that has not said a word after SILENT_SECONDS: it will not.
   - The kernel kills QEMU when this process dies, however it dies: nothing stays running.
   - No network, no display, nothing of the user's QEMU configuration.
 Must never: say whether tests passed; it knows only that the machine ended.
 """
 
+import contextlib
 import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,9 @@ from typing import Protocol
 
 from . import host
 from .errors import VmError
+
+SILENT_SECONDS = 300.0
+"""From the start to the first output; 26 s were seen on an idle machine, 100 s on a busy one."""
 
 TROUBLE = re.compile(r"BUG: |Oops: |Kernel panic|Out of memory|segfault at")
 """Lines of the console worth showing though a long trace follows them."""
@@ -63,13 +68,15 @@ class Output(Protocol):
     def flush(self) -> object: ...
 
 
-def run(machine: Machine, folder: Path, output: Output, *, seconds: float) -> None:
+def run(
+    machine: Machine, folder: Path, output: Output, *, seconds: float, silent_seconds: float = SILENT_SECONDS
+) -> None:
     """Start the machine and wait for its end.
 
     Leaves `console.log` (the kernel's) and `result.tar` (whatever the guest wrote to the port "result") in `folder`;
     what the guest writes to the port "output" goes to `output`, as it comes.
-    Raises VmError when QEMU fails or the machine has not ended after `seconds`; the message ends with the console's
-    last lines.
+    Raises VmError when QEMU fails, and when the machine has not ended after `seconds` or written nothing there after
+    `silent_seconds`; then the message ends with the console's last lines.
     """
     console = folder / "console.log"
     command = ["setpriv", "--pdeathsig", "KILL", "--", *_command(machine, console, folder / "result.tar")]
@@ -83,12 +90,13 @@ def run(machine: Machine, folder: Path, output: Output, *, seconds: float) -> No
             stderr=complaints,
             env={"PATH": host.SEARCH_PATH},
         )
-        reader = threading.Thread(target=_copy, args=(process, output))
+        spoken = threading.Event()
+        reader = threading.Thread(target=_copy, args=(process, output, spoken))
         reader.start()
         try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise VmError(f"the machine had not ended after {seconds:.0f} s and was killed{tail(console)}") from error
+            status = _ended(process, spoken, seconds, silent_seconds)
+        except VmError as error:
+            raise VmError(f"{error}{tail(console)}") from error
         finally:
             process.kill()
             process.wait()
@@ -98,9 +106,22 @@ def run(machine: Machine, folder: Path, output: Output, *, seconds: float) -> No
             raise VmError(f"QEMU ended with {status}: {complaints.read().decode(errors='replace').strip()}")
 
 
-def _copy(process: subprocess.Popen[bytes], output: Output) -> None:
+def _ended(process: subprocess.Popen[bytes], spoken: threading.Event, seconds: float, silent_seconds: float) -> int:
+    """Its exit status. Raises VmError with what it has not done in time."""
+    start, silent_seconds = time.monotonic(), min(seconds, silent_seconds)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(silent_seconds)
+    if not spoken.is_set():
+        raise VmError(f"the machine had not said a word after {silent_seconds:.0f} s and was killed")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(max(0.0, start + seconds - time.monotonic()))
+    raise VmError(f"the machine had not ended after {seconds:.0f} s and was killed")
+
+
+def _copy(process: subprocess.Popen[bytes], output: Output, spoken: threading.Event) -> None:
     assert process.stdout is not None
     while chunk := os.read(process.stdout.fileno(), 1 << 16):
+        spoken.set()
         output.write(chunk)
         output.flush()
 
