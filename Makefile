@@ -3,7 +3,7 @@
 #   make demo         real servers, real clients, split by weight in the kernel; Ctrl-C ends it (ONCE=1: checks and ends)
 #   make test         all tests, as root
 #   make soak         two hours of mixed traffic in fast-forward, and nothing is left of it (make test: seconds of it)
-#   make vm-test      the tests on other kernels, a virtual machine each; writes docs/kernels.md (vm-test-fast: minutes)
+#   make vm-test      the tests on other kernels, in virtual machines (vm-test-fast: in minutes); writes docs/kernels.md
 #   make budget       what the verifiers walk of each program becomes the new measure (tests/bpf/budget.toml)
 #   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12, test-newest)
 #   make check        lint, formatting, types, layers

@@ -24,14 +24,17 @@ VM_TESTS ?= $(VM_TABLES) --maxfail=10 -k "not checksum-complete"
 # End to end by one way of setting up a node, `stack`: the others are tried on the developers' kernel. Left out by
 # default is what needs a compiler there (test_upgrade, test_upgrade_remote) and what was not tried yet; VM_NET=tests/net
 # is all.
-VM_NET ?= $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py never_drop.py killed.py down.py)
+VM_NET ?= $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py down.py killed.py \
+	never_drop.py::test_an_agent_that_is_killed_and_stays_dead_costs_nothing)
 # Of both parts, what the developers' kernel is enough for.
 VM_ONCE := -k "not checksum-complete and not offloads and not bridged and not [redirect"
-# A table for each concern, a client of each protocol and family, and one agent that is killed.
+# A table for each concern, a client of each protocol and family, and an agent that is killed while both have flows; all
+# that in some four minutes of emulation.
 VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \
 	tests/bpf/test_snat.py tests/bpf/test_policy.py tests/loader/test_attach.py tests/loader/test_features.py \
-	tests/net/test_reach.py tests/net/test_never_drop.py -k "not checksum-complete and not offloads and not bridged \
-	and not [redirect and (not test_reach and not test_never_drop or backend_sees or stays_dead)"
+	tests/net/test_reach.py tests/net/test_killed.py -k "not checksum-complete and not offloads and not bridged \
+	and not [redirect and not without_any_free_port and (not test_reach or backend_sees) \
+	and (not test_killed or lent and TCP)"
 # The limits are for a guest that hangs, on a machine that is busy.
 VM_SECONDS ?= 1800
 VM_WHOLE_SECONDS ?= 7200
