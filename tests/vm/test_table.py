@@ -1,5 +1,6 @@
 """docs/kernels.md: what was seen where, what failed by name, and why there is no verdict."""
 
+import pytest
 from vmtest import table
 from vmtest.matrix import Outcome
 from vmtest.result import Counts, Result
@@ -46,6 +47,23 @@ def test_a_column_for_each_kernel():
     assert found["`tcx`"] == ["6.6", "no", "—"]
     assert found["`batch`"] == ["5.6", "yes", "—"]
     assert found["`uplink_ingress`, instructions that the verifier walks"] == ["", "501,542", "—"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome("6.1", result()), "That holds there: 12 passed, 0 failed."),
+        (Outcome("6.1", result(failures=("a.py::test",))), "That is not what was seen there: 12 passed, 1 failed."),
+        (
+            Outcome("6.1", result(), "the part 'net' was not tried"),
+            "That is not what was seen there: no verdict: the part",
+        ),
+        (Outcome("6.1", None, "it hung"), "It was not tried here."),
+        (Outcome("6.12", result()), "It was not tried here."),
+    ],
+)
+def test_what_was_seen_on_the_oldest_kernel_that_is_supported_is_said(outcome, said):
+    assert f"**6.1 is the oldest kernel that is supported.** {said}" in text(outcome)
 
 
 def test_what_failed_is_named_and_what_went_well_is_not():

@@ -35,8 +35,8 @@ def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str)
         "",
         "Each kernel ran in a virtual machine of its own, with the same test files as `make test`.",
         "",
-        f"**{minimum} is the oldest kernel that is supported.** What an older one lacks `penstock run` says; where the",
-        "programs could not be loaded it does not start.",
+        f"**{minimum} is the oldest kernel that is supported.** {_seen_on(minimum, outcomes)} What an older one lacks",
+        "`penstock run` says; where the programs could not be loaded it does not start.",
         "",
         *_table(outcomes, features),
         "",
@@ -47,6 +47,14 @@ def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str)
         *_failures(outcomes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _seen_on(kernel: str, outcomes: Sequence[Outcome]) -> str:
+    for outcome in outcomes:
+        if outcome.label == kernel and outcome.result:
+            held = "holds there" if outcome.good else "is not what was seen there"
+            return f"That {held}: {outcome.verdict}."
+    return "It was not tried here."
 
 
 def _table(outcomes: Sequence[Outcome], features: Mapping[str, str]) -> Iterator[str]:
