@@ -28,13 +28,6 @@
 #include "snat.h"
 #include "tcp_state.h"
 
-static __always_inline int has_room(int family)
-{
-	struct flow_usage *usage = usage_of_flows();
-
-	return usage && (family == AF_INET ? usage->tcp4 : usage->tcp6) < tcp_flows_max;
-}
-
 static __always_inline int is_symmetric(int family, const struct address *backend)
 {
 	struct network key = {.prefix = 32 + (family == AF_INET ? 32 : 128), .family = family};

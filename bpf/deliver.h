@@ -23,9 +23,9 @@
 #define PENSTOCK_DELIVER_H
 
 #include "listener.h"
-#include "nexthop.h"
 #include "reject.h"
 #include "rewrite.h"
+#include "way_out.h"
 
 #ifndef TC_ACT_UNSPEC
 #define TC_ACT_UNSPEC (-1) /* also TCX_NEXT: the next program, if any, sees the packet too */
@@ -48,23 +48,6 @@ static __always_inline int is_by_stack(enum way way)
 	return way == WAY_STACK || way == WAY_LOCAL;
 }
 
-static __always_inline int fits(struct __sk_buff *skb, const struct packet *p, __u16 mtu)
-{
-	__u32 headers = p->l4 - ETH_HLEN + p->l4_header;
-	__u32 length = skb->gso_size ? headers + skb->gso_size : skb->len - ETH_HLEN;
-
-	return length <= mtu;
-}
-
-static __always_inline int hops_left(struct __sk_buff *skb, int family)
-{
-	__u8 *ip = (void *)(long)skb->data + ETH_HLEN;
-
-	if ((void *)ip + sizeof(struct iphdr) > (void *)(long)skb->data_end)
-		return 0;
-	return (family == AF_INET ? ip[8] : ip[7]) > 1;
-}
-
 /*
  * Past the stack; WAY_NONE: that cannot be. The kernel keeps a neighbour alive only if it is asked for it: so once a
  * second it is.
@@ -76,11 +59,11 @@ VERIFIED_ONCE int redirect_way(struct __sk_buff *skb, struct flow *f, int family
 
 	if (!p || !f)
 		return WAY_NONE;
-	expired = (__s32)(p->now - f->nexthop.expires) >= 0;
+	expired = has_expired(p, f);
 	if (p->hook != HOOK_LOCAL_EGRESS && !hops_left(skb, family))
 		return WAY_NONE;
-	if (expired && nexthop_refresh(skb, f, family) != wanted)
-		f->nexthop.ifindex = 0;
+	if (expired)
+		refresh_way(skb, f, family, wanted);
 	if (!f->nexthop.ifindex || !fits(skb, p, f->nexthop.mtu))
 		return WAY_NONE;
 	if (wanted == INTERFACE_POD)

@@ -192,6 +192,14 @@ static __always_inline struct flow_usage *usage_of_flows(void)
 	return bpf_map_lookup_elem(&flow_usage, &zero);
 }
 
+/* For one more TCP flow. */
+static __always_inline int has_room(int family)
+{
+	struct flow_usage *usage = usage_of_flows();
+
+	return usage && (family == AF_INET ? usage->tcp4 : usage->tcp6) < tcp_flows_max;
+}
+
 #define UNANSWERED_UDP 30
 #define UNANSWERED_SYN 10
 

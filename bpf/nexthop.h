@@ -16,11 +16,11 @@
 
 #define NEXTHOP_SECONDS 1
 
-static __always_inline long look_up_route(struct __sk_buff *skb, const struct flow *f, int family, __u16 length,
+static __always_inline long look_up_route(context *ctx, const struct flow *f, int family, __u16 length,
 					  struct bpf_fib_lookup *fib)
 {
 	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = skb->ifindex;
+	fib->ifindex = context_ifindex(ctx);
 	fib->tot_len = length;
 	if (family == AF_INET) {
 		fib->family = AF_INET;
@@ -31,7 +31,7 @@ static __always_inline long look_up_route(struct __sk_buff *skb, const struct fl
 		copy_words(fib->ipv6_src, f->to_saddr.octets, 4);
 		copy_words(fib->ipv6_dst, f->to_daddr.octets, 4);
 	}
-	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
 /* The MTU of the route to where `f` sends its packets, 0 if it has none of its own. */
@@ -46,7 +46,7 @@ static __always_inline __u32 route_mtu(const struct flow *f, int family)
 }
 
 /* Role of the interface that leads to where `f` sends its packets, 0 for none; fills in f->nexthop. */
-VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int family)
+VERIFIED_ONCE int nexthop_refresh(context *ctx, struct flow *f, int family)
 {
 	struct bpf_fib_lookup fib;
 	struct interface *out;
@@ -56,7 +56,7 @@ VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int fam
 	if (!f)
 		return 0;
 	/* Without a length the answer would hold the interface's MTU, not the route's. */
-	found = look_up_route(skb, f, family, 1, &fib);
+	found = look_up_route(ctx, f, family, 1, &fib);
 	f->nexthop.expires = now_seconds() + NEXTHOP_SECONDS;
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
 		f->nexthop.ifindex = 0;
@@ -68,7 +68,7 @@ VERIFIED_ONCE int nexthop_refresh(struct __sk_buff *skb, struct flow *f, int fam
 	__builtin_memcpy(f->nexthop.smac, fib.smac, 6);
 	/* The MTU is told only together with a neighbour, or when nothing could be longer than it. */
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
-		look_up_route(skb, f, family, 0xffff, &fib);
+		look_up_route(ctx, f, family, 0xffff, &fib);
 	f->nexthop.mtu = fib.mtu_result;
 	mtu = route_mtu(f, family);
 	if (mtu && mtu < f->nexthop.mtu)

@@ -6,7 +6,7 @@
  * Rules:
  *   - IPv4 options and IPv6 extension headers are stepped over (RFC 8200 section 4; at most MAX_EXTENSIONS), never
  *     read.
- *   - Headers outside the linear part are pulled in once. Lengths come from skb->len, not tot_len (0 in BIG TCP).
+ *   - What is not linear is PARSED_SHORT (pull.h).
  * Must never: write to the packet, or trust a length field further than the data goes.
  */
 #ifndef PENSTOCK_PARSE_H
@@ -24,6 +24,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "clock.h"
+#include "context.h"
 #include "maps.h"
 #include "packet.h"
 #include "verifier.h"
@@ -63,11 +64,11 @@ static __always_inline struct packet *this_cpu_packet(void)
 	return bpf_map_lookup_elem(&packet_scratch, &zero);
 }
 
-static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct packet *p, __u16 *sport, __u16 *dport,
+static __always_inline enum parsed parse_transport(context *ctx, struct packet *p, __u16 *sport, __u16 *dport,
 						   __u8 icmp_of_family)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
 	__u32 l4 = p->l4;
 
 	OPAQUE(l4);
@@ -108,12 +109,12 @@ static __always_inline enum parsed parse_transport(struct __sk_buff *skb, struct
 	return PARSED_OTHER;
 }
 
-static __always_inline enum parsed parse4(struct __sk_buff *skb, struct packet *p)
+static __always_inline enum parsed parse4(context *ctx, struct packet *p)
 {
-	struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	struct iphdr *ip = (void *)(long)ctx->data + ETH_HLEN;
 	struct tuple4 *t = &p->tuple.v4;
 
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return PARSED_SHORT;
 	WORD(t->saddr, 0) = ip->saddr;
 	WORD(t->daddr, 0) = ip->daddr;
@@ -126,11 +127,11 @@ static __always_inline enum parsed parse4(struct __sk_buff *skb, struct packet *
 		return PARSED_MALFORMED;
 	if (ip->frag_off & (IP_MF | IP_OFFSET))
 		return PARSED_FRAGMENT;
-	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMP);
+	return parse_transport(ctx, p, &t->sport, &t->dport, IPPROTO_ICMP);
 }
 
 /* Moves p->l4 and p->protocol past the extension headers; PARSED_FLOW means: go on. */
-static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct packet *p)
+static __always_inline enum parsed skip_extensions(context *ctx, struct packet *p)
 {
 	__u32 offset = p->l4;
 	__u8 next = p->protocol;
@@ -147,8 +148,8 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 		OPAQUE(offset);
 		if (offset > MAX_PULL)
 			return PARSED_MALFORMED;
-		extension = (void *)(long)skb->data + offset;
-		if ((void *)extension + 8 > (void *)(long)skb->data_end) /* none is shorter */
+		extension = (void *)(long)ctx->data + offset;
+		if ((void *)extension + 8 > (void *)(long)ctx->data_end) /* none is shorter */
 			return PARSED_SHORT;
 		if (next == IPPROTO_FRAGMENT) {
 			/* Offset 0 and nothing to follow: a whole packet all the same (RFC 6946). */
@@ -166,13 +167,13 @@ static __always_inline enum parsed skip_extensions(struct __sk_buff *skb, struct
 	return PARSED_MALFORMED;
 }
 
-static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *p)
+static __always_inline enum parsed parse6(context *ctx, struct packet *p)
 {
-	struct ipv6hdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	struct ipv6hdr *ip = (void *)(long)ctx->data + ETH_HLEN;
 	struct tuple6 *t = &p->tuple.v6;
 	enum parsed extensions;
 
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return PARSED_SHORT;
 	copy_words(t->saddr, &ip->saddr, 4);
 	copy_words(t->daddr, &ip->daddr, 4);
@@ -183,12 +184,12 @@ static __always_inline enum parsed parse6(struct __sk_buff *skb, struct packet *
 	if (ip->version != 6)
 		return PARSED_MALFORMED;
 	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) {
-		extensions = skip_extensions(skb, p);
+		extensions = skip_extensions(ctx, p);
 		if (extensions != PARSED_FLOW)
 			return extensions;
 	}
 	t->protocol = p->protocol;
-	return parse_transport(skb, p, &t->sport, &t->dport, IPPROTO_ICMPV6);
+	return parse_transport(ctx, p, &t->sport, &t->dport, IPPROTO_ICMPV6);
 }
 
 static __always_inline void set_ports(int family, union tuple *tuple, __u16 sport, __u16 dport)
@@ -202,9 +203,9 @@ static __always_inline void set_ports(int family, union tuple *tuple, __u16 spor
 	tuple->v6.dport = dport;
 }
 
-static __always_inline enum parsed parse(struct __sk_buff *skb, struct packet *p, int family)
+static __always_inline enum parsed parse(context *ctx, struct packet *p, int family)
 {
-	return family == AF_INET ? parse4(skb, p) : parse6(skb, p);
+	return family == AF_INET ? parse4(ctx, p) : parse6(ctx, p);
 }
 
 /* The clock, read when a jiffy has passed: the coarse one moves no more often, and each reading costs 14 ns. */
@@ -217,18 +218,6 @@ static __always_inline __u32 read_clock(struct packet *p)
 		p->now = now_seconds();
 	}
 	return p->now;
-}
-
-/* Brings the headers into the linear part; the packet must be parsed anew after it. */
-static __always_inline int pull_headers(struct __sk_buff *skb)
-{
-	__u32 length = skb->len;
-
-	if (length > MAX_PULL)
-		length = MAX_PULL;
-	if ((void *)(long)skb->data + length <= (void *)(long)skb->data_end)
-		return -1; /* all there is was there: the packet is short */
-	return bpf_skb_pull_data(skb, length);
 }
 
 #endif /* PENSTOCK_PARSE_H */

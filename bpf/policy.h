@@ -23,7 +23,6 @@
 #include "flow.h"
 #include "listener.h"
 #include "outcome.h"
-#include "reject.h"
 #include "source_mark.h"
 
 /* Is this CPU's packet from a source that the policy denies? */
@@ -146,28 +145,28 @@ static __always_inline int take_connection(int family, struct packet *p, struct 
 	return error;
 }
 
-/* FLOW_GOES_ON, or the verdict. */
-static __always_inline int ask_policy(struct __sk_buff *skb, struct packet *p, int family, __u32 policy_id)
+/* What a policy says to a packet that would begin a flow. */
+enum says {
+	SAYS_YES,
+	SAYS_DENIED,	   /* ... and nothing more */
+	SAYS_DENIED_ALOUD, /* ... and its sender is told */
+	SAYS_AT_LIMIT,
+};
+
+/* Whoever turns the packet away counts it (count_turned_away). */
+static __always_inline enum says ask_policy(struct packet *p, int family, __u32 policy_id)
 {
 	struct policy *policy = bpf_map_lookup_elem(&policies, &policy_id);
 	__u32 flags = policy ? policy->flags : 0;
-	int answer;
 
-	if (policy && (flags & POLICY_IN_USE) && !((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags))) {
-		if (is_at_limit(family, p, policy)) {
-			count_turned_away(p->listener_id, AWAY_LIMITED);
-			return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_LIMITED : DROP_LIMITED;
-		}
-		p->idle_limit = p->protocol == IPPROTO_TCP ? policy->idle_tcp : policy->idle_udp;
-		if (flags & POLICY_AFFINITY)
-			p->affinity = family == AF_INET ? policy->affinity4 : policy->affinity6;
-		return FLOW_GOES_ON;
-	}
-	count_turned_away(p->listener_id, AWAY_DENIED);
-	if (!(flags & POLICY_REJECT))
-		return DROP_DENIED;
-	answer = refuse(skb, p, family);
-	return answer == VERDICT_REJECTED_RST || answer == VERDICT_REJECTED_ICMP ? VERDICT_REFUSED_DENIED : DROP_DENIED;
+	if (!policy || !(flags & POLICY_IN_USE) || ((flags & POLICY_SOURCES) && is_denied(family, policy_id, flags)))
+		return flags & POLICY_REJECT ? SAYS_DENIED_ALOUD : SAYS_DENIED;
+	if (is_at_limit(family, p, policy))
+		return SAYS_AT_LIMIT;
+	p->idle_limit = p->protocol == IPPROTO_TCP ? policy->idle_tcp : policy->idle_udp;
+	if (flags & POLICY_AFFINITY)
+		p->affinity = family == AF_INET ? policy->affinity4 : policy->affinity6;
+	return SAYS_YES;
 }
 
 #endif /* PENSTOCK_POLICY_H */

@@ -3,15 +3,14 @@
  * Answers that refuse: TCP RST (RFC 9293 section 3.10.7.1), ICMP port unreachable (RFC 792, RFC 4443 section 3.1) and
  * "too big".
  *
- * Decides: what is said to whom, and how often.
+ * Decides: what is said to whom.
  * Rules:
  *   - The packet itself is turned into its answer and sent back the way it came.
  *   - An RST to a segment with ACK has seq = its ack; else seq 0 and ack = seq + length, SYN and FIN counting one:
  *     the length comes from the IP header (a short frame is padded), or a client hangs for minutes.
  *   - Behind IP options or extension headers a UDP datagram gets no answer, since the quotation would not hold its
  *     ports, nor a segment whose checksum is unfinished: the NIC would write it where it was, behind the end of an RST.
- *   - Refusals and echo replies share one limit per CPU and second; "too big" has one of its own, as large. Never
- *     answer an RST, an ICMP error or a multicast.
+ *   - How often is reply_rate.h's. Never answer an RST, an ICMP error or a multicast.
  *   - A checksum that the sender left unfinished (CHECKSUM_PARTIAL) is finished by the NIC later: there the field
  *     must hold the pseudo header's sum only. A probe tells: bpf_l4_csum_replace changes nothing in that case. An
  *     ICMP error's headers go in front of what it quotes, so the NIC finds the field where it was, in the quotation.
@@ -23,42 +22,11 @@
 #define PENSTOCK_REJECT_H
 
 #include "checksum.h"
-#include "clock.h"
-#include "maps.h"
 #include "parse.h"
-#include "settings.h"
+#include "reply_rate.h"
 #include "wire.h"
 
 #define REPLY_TTL 64
-
-/* What each CPU has sent this second. Path MTU discovery has a budget of its own, which a flood cannot use up. */
-enum reply_budget {
-	BUDGET_REFUSALS,
-	BUDGET_TOO_BIG,
-	BUDGETS,
-};
-
-struct reply_rate {
-	__u32 second;
-	__u32 sent[BUDGETS];
-};
-
-PINNED_MAP(reply_rates, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct reply_rate);
-
-static __always_inline int may_reply(enum reply_budget budget)
-{
-	__u32 zero = 0, now = now_seconds();
-	struct reply_rate *rate = bpf_map_lookup_elem(&reply_rates, &zero);
-
-	if (!rate)
-		return 0;
-	if (rate->second != now) {
-		rate->second = now;
-		rate->sent[BUDGET_REFUSALS] = 0;
-		rate->sent[BUDGET_TOO_BIG] = 0;
-	}
-	return rate->sent[budget]++ < reply_rate_limit;
-}
 
 /* Two bytes in front keep every word of the headers behind an Ethernet header aligned. */
 struct rst4 {

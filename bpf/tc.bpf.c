@@ -41,8 +41,10 @@
 #include "icmp.h"
 #include "in_force.h"
 #include "neighbour.h"
+#include "offer.h"
 #include "own_socket.h"
 #include "ping.h"
+#include "pull.h"
 #include "trace.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -59,37 +61,6 @@ static __always_inline int is_answer(int verdict)
 			       VERDICT_RESET_LIMITED < DROP_MALFORMED,
 		       "the answers stand together, and the drops last (abi.h)");
 	return verdict >= VERDICT_REJECTED_RST && verdict <= VERDICT_PING;
-}
-
-/* What a listener makes of a new flow: FLOW_GOES_ON with a backend chosen, or the verdict. */
-static __always_inline int offer(struct __sk_buff *skb, struct packet *p, int family, const struct listener *listener)
-{
-	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
-		return DROP_NO_FLOW;
-	if (flows_are_moving())
-		return DROP_MOVING;
-	p->listener_id = listener->listener_id;
-	p->backend_id = BACKEND_NONE;
-	p->idle_limit = 0;
-	p->affinity = 0;
-	if (listener->policy_id) {
-		int verdict = ask_policy(skb, p, family, listener->policy_id);
-
-		if (verdict != FLOW_GOES_ON)
-			return verdict;
-	}
-	p->backend_id = choose(family, &p->tuple, listener->pool_id, p->affinity);
-	if (p->backend_id == BACKEND_NONE)
-		return DROP_NO_BACKEND;
-	if (p->backend_id == BACKEND_REJECT) {
-		count_turned_away(p->listener_id, AWAY_REJECTED);
-		return p->protocol == IPPROTO_TCP ? refuse(skb, p, family) : DROP_REJECT_SHARE;
-	}
-	if (p->protocol == IPPROTO_TCP && !has_room(family)) {
-		count_turned_away(p->listener_id, AWAY_REFUSED);
-		return refuse(skb, p, family) == VERDICT_REJECTED_RST ? VERDICT_REFUSED_TABLE_FULL : DROP_TABLE_FULL;
-	}
-	return FLOW_GOES_ON;
 }
 
 /* TCP or UDP to a gateway, without a flow: FLOW_GOES_ON with a backend chosen, or the verdict. */

@@ -13,6 +13,7 @@
 #define PENSTOCK_TRANSLATE_H
 
 #include "admit.h"
+#include "alive.h"
 #include "deliver.h"
 #include "fragment.h"
 #include "in_force.h"
@@ -53,55 +54,6 @@ VERIFIED_ONCE int follow_tcp(int family, struct flow *f)
 	return FLOW_GOES_ON;
 }
 
-/* Once a second: is the UDP flow whole, and young enough? Puts back a twin that the table evicted. */
-VERIFIED_ONCE int keep_udp(int family, struct flow *f)
-{
-	struct packet *p = this_cpu_packet();
-	struct pair *pair = this_cpu_pair();
-	struct flow *twin;
-
-	if (!pair || !p || !f)
-		return FLOW_IS_ABSENT;
-	twin_key(family, &p->tuple, f, &pair->twin);
-	twin = flow_lookup(TABLE_UDP, family, &pair->twin);
-	if (twin && twin->generation == f->generation && f->generation) {
-		/* as of a SYN in half_open.h */
-		int astray = !(f->flags & FLOW_REPLY) && !f->nexthop.ifindex && !twin->packets;
-
-		if (!astray && idle_seconds(f, twin, now_seconds()) <= idle_limit(family, f, twin))
-			return FLOW_GOES_ON;
-		pair_remove(TABLE_UDP, family, &p->tuple, &pair->twin, f->generation);
-		return FLOW_IS_ABSENT;
-	}
-	__builtin_memcpy(&pair->reply_key, &pair->twin, sizeof(pair->reply_key));
-	__builtin_memcpy(&pair->reply, f, sizeof(pair->reply));
-	rewrite_to_reverse_of(family, &p->tuple, &pair->reply);
-	pair->reply.flags ^= FLOW_REPLY;
-	pair->reply.key_check = key_check(family, &pair->reply_key);
-	pair->reply.packets = 0;
-	pair->reply.bytes = 0;
-	pair->reply.nexthop.expires = 0;
-	if (twin || !f->generation || flow_insert(TABLE_UDP, family, &pair->reply_key, &pair->reply)) {
-		half_remove(TABLE_UDP, family, &p->tuple, f->generation);
-		return FLOW_IS_ABSENT;
-	}
-	return FLOW_GOES_ON;
-}
-
-/* The backend of a request is gone for good; for what has agreed on nothing with it: is in no EndpointSlice. */
-static __always_inline int has_lost_backend(const struct flow *f, int even_absent)
-{
-	__u32 backend_id = f->backend_id;
-	struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
-
-	if (!backend)
-		return 1;
-	if (backend->generation != f->backend_generation || backend->state == BACKEND_GONE ||
-	    backend->state == BACKEND_FREE)
-		return 1;
-	return even_absent && backend->state == BACKEND_ABSENT;
-}
-
 /* Does the node's connection tracking see the packets of the flow on their way to its backend? */
 static __always_inline int is_tracked(const struct flow *f)
 {
@@ -138,14 +90,6 @@ VERIFIED_ONCE int leave_backend(struct __sk_buff *skb, int family, struct flow *
 	}
 	pair_remove(table, family, &p->tuple, &scratch->twin, f->generation);
 	return table == TABLE_UDP || is_first_syn(p->tcp_flags) ? FLOW_IS_ABSENT : (int)refuse(skb, p, family);
-}
-
-static __always_inline void copy_rewrite(int family, struct rewrite *r, const struct flow *f)
-{
-	copy_words(r->saddr, f->to_saddr.octets, words_of(family));
-	copy_words(r->daddr, f->to_daddr.octets, words_of(family));
-	r->sport = f->to_sport;
-	r->dport = f->to_dport;
 }
 
 /* Rewrites by entry `f` and sends on. FLOW_IS_ABSENT if the entry turned out to be another flow's. */

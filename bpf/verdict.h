@@ -12,6 +12,7 @@
 
 #include <linux/if_ether.h>
 
+#include "context.h"
 #include "maps.h"
 
 /* What a packet weighs, taken before anything changes it. */
@@ -20,13 +21,13 @@ struct weight {
 	__u32 bytes; /* from the network header on */
 };
 
-static __always_inline struct weight weigh(const struct __sk_buff *skb)
+static __always_inline struct weight weigh(const context *ctx)
 {
-	__u32 segments = skb->gso_segs;
+	__u32 segments = context_gso_segs(ctx), size;
 
-	if (!segments && skb->gso_size) /* virtio_net and tap leave the number to whoever needs it */
-		segments = (skb->len - ETH_HLEN - 40 + skb->gso_size - 1) / skb->gso_size;
-	struct weight w = {.packets = segments ? segments : 1, .bytes = skb->len - ETH_HLEN};
+	if (!segments && (size = context_gso_size(ctx))) /* virtio_net and tap leave the number to whoever needs it */
+		segments = (context_length(ctx) - ETH_HLEN - 40 + size - 1) / size;
+	struct weight w = {.packets = segments ? segments : 1, .bytes = context_length(ctx) - ETH_HLEN};
 
 	return w;
 }
