@@ -39,14 +39,15 @@ enum backend_id {
 	BACKEND_FIRST = 2,
 };
 
-/* Where a program sits. Every packet a program sees is counted once under its hook. */
+/* Where a program sits. Every packet that a program sees is counted once under its hook; XDP's counts its own alone. */
 enum hook {
 	HOOK_UPLINK_INGRESS = 0, /* on the client-facing interfaces: from clients, and from backends out there */
 	HOOK_UPLINK_EGRESS = 1,	 /* towards clients, on the same interfaces */
 	/* Routed into the gateway's own interface: node and pods as clients; replies to the gateway's address. */
 	HOOK_LOCAL_EGRESS = 2,
 	HOOK_POD_INGRESS = 3, /* from pods, on the node's end of a pod's interface (redirect delivery only) */
-	HOOK_COUNT = 4,
+	HOOK_UPLINK_XDP = 4, /* before uplink ingress: what XDP ends itself; what it passes on is counted there alone */
+	HOOK_COUNT = 5,
 };
 
 /*
@@ -121,6 +122,8 @@ struct interface {
 	__u8 mac[6];
 	__u8 snat_sources4; /* how many entries of snat_sources it has, by family */
 	__u8 snat_sources6;
+	__u8 has_xdp; /* our XDP program is on it, so XDP may send frames out of it */
+	__u8 pad[3];
 };
 
 /* snat_sources: uplink, family and number -> an address of the node's own that backends out there may see. */

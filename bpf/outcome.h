@@ -16,6 +16,7 @@ enum {
 	FLOW_COLLIDES = -4,   /* no reply tuple is free for it */
 	FLOW_EXCEEDS = -5,    /* its listener, or its source there, has as many connections as a policy allows */
 	FLOW_MIDSTREAM = -6,  /* it began long ago, under a port that nobody knows any more */
+	FLOW_LEFT_TO_TC = -7, /* XDP's alone: as if it had not seen the packet */
 };
 
 #endif /* PENSTOCK_OUTCOME_H */

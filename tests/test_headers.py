@@ -22,7 +22,7 @@ def test_xdp_cannot_include_what_needs_an_sk_buff(lacks: str) -> None:
     assert _said(f'#include "{lacks}"\n') == ""
 
 
-@pytest.mark.parametrize("shared", ["alive.h", "rewrite.h", "way_out.h"])
+@pytest.mark.parametrize("shared", ["alive.h", "rewrite.h", "unanswered.h", "way_out.h"])
 def test_the_core_is_for_both(shared: str) -> None:
     assert _said(f'#define PENSTOCK_XDP\n#include "{shared}"\n') == ""
 

@@ -136,6 +136,7 @@ class Hooks:
             "mac": wire.link.mac,
             "snat_sources4": lent[4],
             "snat_sources6": lent[6],
+            "has_xdp": False,
         }
 
     def _number(self, role: Role) -> int:

@@ -6,16 +6,21 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loader.objects import Object
 
+from . import objects as o
 from .kernel import Checksums, checksum_modes
 from .rig import Rig, private_bpffs, spec
 from .world import NETS, Net, World
 
 OpenRig = Callable[..., Rig]
+
+BOTH_BUILDS = pytest.mark.parametrize("accelerated", [False, True], ids=["TC", "XDP first"], indirect=True)
+"""Of a table that packets meet twice: at TC alone, and with XDP in front, which may change nothing of it."""
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +46,9 @@ def _loaded(world: World, bpffs: Path) -> Iterator[OpenRig]:
             if wanted not in rigs:
                 with world.node.inside():
                     pins = bpffs / f"rig{len(rigs)}"
-                    loaded = owned.enter_context(Object.load(spec(world, settings, sizes or {}), pins))
-                    rigs[wanted] = Rig(world, loaded, settings, pins)
+                    tc, xdp = (spec(world, settings, sizes or {}, x) for x in (o.TC_OBJECT, o.XDP_OBJECT))
+                    loaded = owned.enter_context(Object.load(tc, pins))
+                    rigs[wanted] = Rig(world, loaded, settings, pins, owned.enter_context(Object.load(xdp, pins)))
             rigs[wanted].reset()
             return rigs[wanted]
 
@@ -50,14 +56,26 @@ def _loaded(world: World, bpffs: Path) -> Iterator[OpenRig]:
 
 
 @pytest.fixture
-def open_rig(_loaded: OpenRig, world: World) -> Iterator[OpenRig]:
+def accelerated(request: pytest.FixtureRequest) -> bool:
+    """Whether XDP is in front (BOTH_BUILDS)."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+def open_rig(_loaded: OpenRig, world: World, accelerated: bool) -> Iterator[OpenRig]:
     """Rigs with settings other than the defaults. The test runs in the node, and on one CPU: rates and tables are
     per CPU in part."""
+
+    def opened(*arguments: Any, **settings: int) -> Rig:
+        rig = _loaded(*arguments, **settings)
+        rig.accelerated = accelerated
+        return rig
+
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
         with world.node.inside():
-            yield _loaded
+            yield opened
     finally:
         os.sched_setaffinity(0, allowed)
 

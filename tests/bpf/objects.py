@@ -14,6 +14,7 @@ from loader.btf import Btf
 
 ROOT = Path(__file__).parents[2]
 TC_OBJECT = ROOT / "build" / "tc.bpf.o"
+XDP_OBJECT = ROOT / "build" / "xdp.bpf.o"
 AGE_OBJECT = ROOT / "build" / "age.bpf.o"
 RACE_OBJECT = ROOT / "build" / "race.bpf.o"
 
@@ -25,6 +26,7 @@ def _built(path: Path) -> Path:
 
 
 _BTF = Btf.from_object_file(_built(TC_OBJECT))
+_built(XDP_OBJECT)
 _built(AGE_OBJECT)
 _built(RACE_OBJECT)
 
@@ -46,12 +48,14 @@ UPLINK_INGRESS = Hook["HOOK_UPLINK_INGRESS"]
 UPLINK_EGRESS = Hook["HOOK_UPLINK_EGRESS"]
 LOCAL_EGRESS = Hook["HOOK_LOCAL_EGRESS"]
 POD_INGRESS = Hook["HOOK_POD_INGRESS"]
+UPLINK_XDP = Hook["HOOK_UPLINK_XDP"]
 PROGRAMS = {
     UPLINK_INGRESS: "uplink_ingress",
     UPLINK_EGRESS: "uplink_egress",
     LOCAL_EGRESS: "local_egress",
     POD_INGRESS: "pod_ingress",
 }
+XDP_PROGRAM = "uplink_xdp"
 
 NOT_OURS = Verdict["VERDICT_NOT_OURS"]
 FORWARDED = Verdict["VERDICT_FORWARDED"]
@@ -80,6 +84,7 @@ DENIED = Verdict["DROP_DENIED"]
 REFUSED_LIMITED = Verdict["VERDICT_REFUSED_LIMITED"]
 RESET_LIMITED = Verdict["VERDICT_RESET_LIMITED"]
 LIMITED = Verdict["DROP_LIMITED"]
+TABLE_FULL = Verdict["DROP_TABLE_FULL"]
 NO_FLOW = Verdict["DROP_NO_FLOW"]
 MARTIAN = Verdict["DROP_MARTIAN"]
 MOVING = Verdict["DROP_MOVING"]
@@ -116,7 +121,9 @@ GATEWAY_NODE_ADDRESS = int(_BTF.enum("gateway_flag")["GATEWAY_NODE_ADDRESS"])
 DELIVERY_STACK = int(_Delivery["DELIVERY_STACK"])
 DELIVERY_REDIRECT = int(_Delivery["DELIVERY_REDIRECT"])
 
-# What a program returns (linux/pkt_cls.h).
+# What a program of TC returns (linux/pkt_cls.h).
 PASS = -1  # TC_ACT_UNSPEC: the next program sees the packet
 SHOT = 2
 REDIRECT = 7
+# ... and XDP's (enum xdp_action of linux/bpf.h).
+XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = 1, 2, 3, 4

@@ -41,6 +41,7 @@ TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 SERVED, REJECTED, HOLE, HAIRPIN, UNHOOKED, SPLIT, UNKNOWN, NOWHERE, FAR = 80, 81, 82, 83, 84, 85, 86, 87, 88
 CLOSED_PORT = 9
 BACKEND_PORT = 8080
+REDIRECT_MARK = 0x50454E53  # settings.h
 
 _BACKENDS: Mapping[int, tuple[str, ...]] = {
     SERVED: ("pod",),
@@ -122,9 +123,9 @@ def address(net: Net, text: str) -> Json:
     return {"octets": net.octets(text).ljust(16, b"\0")}
 
 
-def interface(role: int, mac: bytes, *, sources4: int = 0, sources6: int = 0) -> Json:
+def interface(role: int, mac: bytes, *, sources4: int = 0, sources6: int = 0, has_xdp: bool = False) -> Json:
     """`struct interface`."""
-    return {"role": role, "mac": mac, "snat_sources4": sources4, "snat_sources6": sources6}
+    return {"role": role, "mac": mac, "snat_sources4": sources4, "snat_sources6": sources6, "has_xdp": has_xdp}
 
 
 # ---- One run
@@ -145,6 +146,15 @@ class SkBuff(ctypes.Structure):
         ("unused4", ctypes.c_uint32 * 2),
         ("gso_size", ctypes.c_uint32),
         ("unused5", ctypes.c_uint32 * 3),
+    )
+
+
+class XdpMd(ctypes.Structure):
+    """struct xdp_md of linux/bpf.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint32)
+        for name in ("data", "data_end", "data_meta", "ingress_ifindex", "rx_queue_index", "egress_ifindex")
     )
 
 
@@ -174,11 +184,20 @@ def _total(counter: bytes) -> tuple[int, int]:
 
 
 class Rig:
-    """The programs with one set of settings. `checksums` and `gso` say how packets come; tests set them."""
+    """The programs with one set of settings. `checksums` and `gso` say how packets come; tests set them.
 
-    def __init__(self, world: Node, loaded: Object, settings: Mapping[str, int], pins: Path) -> None:
+    `accelerated`: packets of the uplink meet XDP first, and TC's program only if XDP passes them: then they must be as
+    they were, and uncounted. What XDP ends is reported in TC's words.
+    """
+
+    def __init__(
+        self, world: Node, loaded: Object, settings: Mapping[str, int], pins: Path, xdp: Object | None = None
+    ) -> None:
         self.world = world
         self.object = loaded
+        self.accelerated = False
+        self.taken = 0  # packets that XDP ended, since the reset
+        self._xdp = xdp.program(o.XDP_PROGRAM) if xdp else None
         self.settings = settings
         self.pins = pins
         self.checksums = Checksums.NONE
@@ -271,6 +290,7 @@ class Rig:
         self._before = self._read_verdicts()
         self._zero = {name: dict(self.map(name).raw_items()) for name in self._zero}
         self.checksums = Checksums.NONE
+        self.taken = 0
 
     def counted(self, name: str) -> dict[int, Json]:
         """listener_counts or backend_counts since the reset, summed over CPUs, without those that did not move."""
@@ -391,10 +411,37 @@ class Rig:
         checksums: Checksums | None = None,
     ) -> Outcome:
         """One packet through the program of the hook. `checksums`: other than the rig's."""
+        if self.accelerated and hook == o.UPLINK_INGRESS and not gso_size:
+            taken = self.run_xdp(frame)
+            if taken is not None:
+                return taken
         context = SkBuff(ifindex=self.device(hook).ifindex, mark=mark, gso_size=gso_size, gso_segs=gso_segs)
         result = self._programs[o.Hook(hook)].test_run(
             frame, ctx=bytes(context), flags=(checksums or self.checksums).value
         )
+        verdict = self._counted_as(hook, frame, gso_segs or 1)
+        action = result.retval - (1 << 32) if result.retval >> 31 else result.retval
+        return Outcome(verdict, action, result.data, SkBuff.from_buffer_copy(result.ctx).mark)
+
+    def run_xdp(self, frame: bytes) -> Outcome | None:
+        """One frame through XDP's program on the uplink. None: it was passed, as it came, and nothing was counted."""
+        assert self._xdp is not None
+        device = self.device(o.UPLINK_INGRESS)
+        context = XdpMd(data_end=len(frame), ingress_ifindex=device.ifindex)
+        result = self._xdp.test_run(frame, ctx=bytes(context))
+        if result.retval == o.XDP_PASS:
+            assert result.data == frame, f"XDP passed it, but not as it came: {command(frame)}"
+            assert self._read_verdicts() == self._before, f"XDP passed it, and counted it: {command(frame)}"
+            return None
+        self.taken += 1
+        verdict = self._counted_as(o.UPLINK_XDP, frame, 1)
+        if result.retval == o.XDP_DROP:
+            return Outcome(verdict, o.SHOT, result.data, 0)
+        assert result.retval in (o.XDP_TX, o.XDP_REDIRECT), f"XDP returned {result.retval}: {command(frame)}"
+        return Outcome(verdict, o.REDIRECT, result.data, REDIRECT_MARK)
+
+    def _counted_as(self, hook: int, frame: bytes, packets: int) -> int:
+        """The verdict that has just been counted: once, with the frame's weight, under that hook."""
         after = self._read_verdicts()
         moved = [
             (i, *(x - y for x, y in zip(_total(now), _total(then), strict=True)))
@@ -402,12 +449,11 @@ class Rig:
             if now != then
         ]
         self._before = after
-        weight = (gso_segs or 1, len(frame) - 14)
+        weight = (packets, len(frame) - 14)
         assert [x[1:] for x in moved] == [weight], f"counted {moved}, one of {weight} is due: {command(frame)}"
         counted_hook, verdict = divmod(moved[0][0], o.VERDICTS)
         assert counted_hook == hook, f"counted under {o.Hook(counted_hook).name}: {command(frame)}"
-        action = result.retval - (1 << 32) if result.retval >> 31 else result.retval
-        return Outcome(verdict, action, result.data, SkBuff.from_buffer_copy(result.ctx).mark)
+        return verdict
 
 
 # ---- Loading
@@ -447,11 +493,11 @@ def private_bpffs() -> Iterator[Path]:
         os.close(mount)
 
 
-def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int]) -> ObjectSpec:
-    """tc.bpf.o for that world."""
+def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int], path: Path = o.TC_OBJECT) -> ObjectSpec:
+    """tc.bpf.o, or another object, for that world."""
     rodata = {
         "local_ifindex": world.device["penstock0"].ifindex,
         "source_buckets": {**SIZES, **sizes}["source_connections"],
         **settings,
     }
-    return ObjectSpec(o.TC_OBJECT, rodata, {**SIZES, **sizes})
+    return ObjectSpec(path, rodata, {**SIZES, **sizes})

@@ -23,12 +23,24 @@ from scapy.packet import Packet, Raw
 
 from . import objects as o
 from .kernel import Checksums
-from .rig import BACKEND_PORT, FLOW_TABLES, SERVED, SERVICES, TCP, UDP, Json, Outcome, Rig, Service, command
+from .rig import (
+    BACKEND_PORT,
+    FLOW_TABLES,
+    REDIRECT_MARK,
+    SERVED,
+    SERVICES,
+    TCP,
+    UDP,
+    Json,
+    Outcome,
+    Rig,
+    Service,
+    command,
+)
 from .wire import translated
 from .world import V4, Net
 
 CLIENT_PORT = 40000
-REDIRECT_MARK = 0x50454E53
 
 End = tuple[str, int]  # address, port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .clients import Client
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .objects import (
     BACKEND_ABSENT,
     BACKEND_ACTIVE,
@@ -27,6 +27,8 @@ from .objects import (
 from .rig import SERVED, SERVICES, SPLIT, Rig
 from .story import HANDSHAKE, TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
 from .world import Net
+
+pytestmark = BOTH_BUILDS
 
 STAYS = {"active": (BACKEND_ACTIVE, 1), "draining": (BACKEND_DRAINING, 1), "absent": (BACKEND_ABSENT, 1)}
 LEAVES = {"gone": (BACKEND_GONE, 1), "free": (BACKEND_FREE, 1), "given to another endpoint": (BACKEND_ACTIVE, 2)}

@@ -9,6 +9,7 @@ from scapy.packet import Raw
 
 from . import objects as o
 from .clients import Client
+from .conftest import BOTH_BUILDS
 from .kernel import Checksums
 from .objects import (
     CLOSED,
@@ -26,6 +27,8 @@ from .objects import (
 from .rig import BACKEND_PORT, SERVED, SPLIT, TCP, UDP, Rig
 from .story import CLIENT_PORT, HANDSHAKE, After, backend, backend_is, between, client, ip, repool, tell
 from .world import V6, Net
+
+pytestmark = BOTH_BUILDS
 
 MARTIAN = o.Verdict["DROP_MARTIAN"]
 

@@ -10,7 +10,7 @@ from loader.objects import Object
 from loader.spec import ObjectSpec
 
 from . import objects as o
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .objects import (
     ESTABLISHED,
     FORWARDED,
@@ -25,6 +25,8 @@ from .objects import (
 from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
 from .story import After, Do, Row, Story, backend, between, client, tell
 from .world import Net
+
+pytestmark = BOTH_BUILDS
 
 FRAME = bytes(64)
 FOR_EVER = 2**32 - 1

@@ -47,14 +47,14 @@ from .objects import (
     Verdict,
 )
 from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, HOLE, REJECTED, SERVED, TCP, UDP, Outcome, Rig, command
+from .spoilt import can_be_run, mutated
 from .story import CLIENT_PORT, between, ip
-from .wire import CHECKSUM_AT, ETH, ip_checksum_is_right, l4_checksum_is_right, layout, with_checksums
+from .wire import ip_checksum_is_right, l4_checksum_is_right, layout
 from .world import CLIENT_MAC, NETS, V4, V6, Net
 
 PACKETS = 25_000
 RUNS = [(family, delivery) for family in NETS for delivery in (DELIVERY_STACK, DELIVERY_REDIRECT)]
 HOOKS = (UPLINK_INGRESS, UPLINK_INGRESS, UPLINK_EGRESS, LOCAL_EGRESS, POD_INGRESS)
-EDGES = (0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF)
 
 
 def seeds(rig: Rig, net: Net) -> list[bytes]:
@@ -107,33 +107,6 @@ def seeds(rig: Rig, net: Net) -> list[bytes]:
         ask = ip(net, net.client, net.gateway, hops=255) / ICMPv6ND_NS(tgt=V6.gateway)
         frames.append(bytes(Ether(src=CLIENT_MAC, dst=own) / ask))
     return frames
-
-
-def mutated(dice: random.Random, frame: bytes) -> bytes:
-    """Some octets, bits or the length changed; in half of the cases with checksums made right again."""
-    made = bytearray(frame)
-    for _ in range(dice.choice((0, 1, 1, 1, 2, 3, 8))):
-        # The headers are where it matters, the Ethernet header seldom.
-        at = dice.randrange(0 if dice.random() < 0.05 else 12, min(len(made), 100))
-        if dice.random() < 0.5:
-            made[at] ^= 1 << dice.randrange(8)
-        else:
-            made[at] = dice.choice(EDGES) if dice.random() < 0.5 else dice.randrange(256)
-    if dice.random() < 0.1:
-        del made[dice.randrange(ETH, len(made)) :]
-    if dice.random() < 0.1:
-        made += dice.randbytes(dice.choice((1, 2, 6, 200)))
-    at_all = layout(bytes(made))
-    if at_all is None or dice.random() < 0.5 or at_all.is_fragment:
-        return bytes(made)
-    field = CHECKSUM_AT.get(at_all.protocol)
-    return with_checksums(bytes(made)) if field and at_all.l4 + field + 2 <= at_all.end else bytes(made)
-
-
-def can_be_run(frame: bytes) -> bool:
-    """The kernel runs no frame that ends within its IP header (offload.py sends those)."""
-    ethertype = int.from_bytes(frame[12:14])
-    return len(frame) >= ETH + {0x0800: 20, 0x86DD: 40}.get(ethertype, 0)
 
 
 def checksums_are_right(frame: bytes) -> bool:

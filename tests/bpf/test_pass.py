@@ -19,6 +19,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
+from .conftest import BOTH_BUILDS
 from .exchange import dropped, passed
 from .objects import (
     FORWARDED,
@@ -37,6 +38,8 @@ from .rig import BACKEND_PORT, CLOSED_PORT, FLOW_TABLES, SERVED, Rig
 from .story import CLIENT_PORT, REDIRECT_MARK, ip
 from .wire import translated
 from .world import V4, V6, Net
+
+pytestmark = BOTH_BUILDS
 
 SEGMENT = TCPHeader(sport=CLIENT_PORT, dport=SERVED, flags="S", seq=100)
 DATAGRAM = UDPHeader(sport=CLIENT_PORT, dport=SERVED) / Raw(b"hello")

@@ -13,7 +13,7 @@ from scapy.packet import Packet
 from .ageing import start_ageing, wait_until
 from .answers import ask, rst, unreachable
 from .clients import Client
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .exchange import answered, dropped
 from .objects import (
     DENIED,
@@ -27,6 +27,8 @@ from .policies import AFFINITY, ALLOW_ONLY, IN_USE, POLICY, REJECT, SOURCES, pol
 from .rig import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP, Rig
 from .story import CLIENT_PORT, After, Story, backend, between, client, wait
 from .world import V4, V6, Net
+
+pytestmark = BOTH_BUILDS
 
 # Networks that the client is in, from wide to narrow, and one that it is not in.
 ALL, WIDE, NARROW, SELF, OTHER = range(5)

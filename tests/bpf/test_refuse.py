@@ -12,7 +12,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
 from scapy.packet import Packet, Raw
 
 from .answers import ask, rst, unreachable
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .exchange import answered, dropped, passed
 from .objects import (
     ESTABLISHED,
@@ -33,6 +33,8 @@ from .rig import CLOSED_PORT, FLOW_TABLES, HOLE, REJECTED, SERVED, SERVICES, TCP
 from .rig import UDP as UDP_PROTOCOL
 from .story import CLIENT_PORT, After, Story, backend, client, ip
 from .world import V4, V6, Net
+
+pytestmark = BOTH_BUILDS
 
 OPTIONS = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (7, 0)), ("NOP", None), ("WScale", 7)]
 

@@ -11,7 +11,7 @@ from scapy.layers.inet import TCP as TCPHeader
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .exchange import Way, answered, carried, out_to, passed
 from .objects import (
     CLOSED,
@@ -33,6 +33,8 @@ from .rig import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, Rig, address
 from .story import between, ip
 from .wire import with_checksums
 from .world import CLIENT_MAC, ROUTER_MAC, V4, Net, World
+
+pytestmark = BOTH_BUILDS
 
 PORTS = range(10_000, 30_000)
 OUT_OF_RANGE = 40_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import BOTH_BUILDS
 from .objects import (
     ADOPTED,
     ADOPTED_BOTH,
@@ -22,6 +23,8 @@ from .objects import (
 from .rig import SPLIT, Rig
 from .story import HANDSHAKE, TCP, After, Row, backend, client, forget, repool, tell, wait
 from .world import Net
+
+pytestmark = BOTH_BUILDS
 
 # One further than an RST may be from what its receiver acknowledged last (bpf/tcp_state.h).
 TOO_FAR = (1 << 23) + 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import BOTH_BUILDS
 from .objects import FORWARDED, NOT_OURS, REPLIED, UDP_FLOW, UPLINK_INGRESS
 from .rig import SPLIT, Rig
 from .story import UDP, After, Row, backend, client, forget, replace, repool, tell, wait
 from .world import Net
+
+pytestmark = BOTH_BUILDS
 
 STORIES: dict[str, tuple[tuple[Row, ...], After]] = {
     "a question and its answer": (
