@@ -74,6 +74,10 @@ class HookTaken(LoaderError):
     """Somebody else's filter stands where ours would go; it was left alone."""
 
 
+class DriverRefused(LoaderError):
+    """An interface's driver does not take an XDP program; the text is its own."""
+
+
 class InterfaceGone(LoaderError):
     """No interface has that index (any more)."""
 

@@ -56,9 +56,9 @@ ffi.cdef(
         uint32_t verified_insns, attach_btf_obj_id, attach_btf_id, pad;
     };
     struct btf_info { uint64_t btf; uint32_t btf_size, id; uint64_t name; uint32_t name_len, kernel_btf; };
-    /* struct bpf_link_info with the member that a TCX link fills (kernel 6.6). */
+    /* struct bpf_link_info with the member that a TCX link fills (kernel 6.6); of an XDP link it begins the same. */
     struct tcx_link_info { uint32_t type, id, prog_id, pad; uint32_t ifindex, attach_type; char rest[64]; };
-    /* union bpf_attr for BPF_LINK_CREATE with the member that TCX reads (kernel 6.6). */
+    /* union bpf_attr for BPF_LINK_CREATE with the member that TCX reads (kernel 6.6); XDP reads no such member. */
     struct tcx_link_create {
         uint32_t prog_fd, target_ifindex, attach_type, flags, relative_fd, pad; uint64_t expected_revision;
     };
@@ -120,6 +120,8 @@ ffi.cdef(
     int bpf_map_delete_batch(int fd, const void *keys, uint32_t *n, const struct batch_opts *opts);
     int bpf_link_update(int link_fd, int program_fd, const void *opts);
     int bpf_link_detach(int link_fd);
+    int bpf_xdp_attach(int ifindex, int program_fd, uint32_t flags, const void *opts);
+    int bpf_xdp_detach(int ifindex, uint32_t flags, const void *opts);
     int bpf_prog_test_run_opts(int fd, struct test_run_opts *opts);
 
     long syscall(long number, long command, void *attr, unsigned int size);

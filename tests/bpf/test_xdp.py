@@ -26,6 +26,7 @@ from .objects import (
     INTERFACE_POD,
     INTERFACE_UPLINK,
     LIMITED,
+    MOVING,
     NOT_OURS,
     RATE_LIMITED,
     REFUSED_DENIED,
@@ -452,12 +453,19 @@ def test_as_many_are_answered_as_may_be(open_rig: OpenRig, net: Net) -> None:
 
 
 def test_who_has_begun_is_not_asked_again(open_rig: OpenRig, net: Net) -> None:
-    """A SYN that is sent again is of a handshake that is known; what is sent to the node itself may be the node's."""
+    """A SYN that is sent again is of a handshake that is known; what is sent to the node itself may be the node's; and
+    while flows move, nobody is denied anything for good.
+    """
     rig = open_rig(reply_rate_limit=0)
     again = rig.frame(UPLINK_INGRESS, syn(net, SERVED))
     assert rig.run(UPLINK_INGRESS, again).verdict == FORWARDED
     with policy(rig, net, IN_USE | SOURCES, denied(net)):
         assert by_xdp(rig, again) is None
+        fresh = between(net, TCP, (net.client, STRANGER + 1), (net.gateway, SERVED), "S", seq=1)
+        rig.map("in_force").set(0, {"set": 0, "moving_until": FOR_EVER})
+        dropped(rig, UPLINK_INGRESS, fresh, MOVING)  # at TC, which says so
+        rig.map("in_force").set(0, {"set": 0, "moving_until": 0})
+        dropped(rig, UPLINK_INGRESS, fresh, DENIED)
         own = between(net, UDP, (net.client, STRANGER), (net.node, SERVED))
         assert by_xdp(rig, own) is None
         passed(rig, UPLINK_INGRESS, between(net, TCP, (net.client, STRANGER), (net.node, CLOSED_PORT), "S", seq=1))

@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / "build" / "tests" / "loader"
 REFUSED = "refused"
 SAMPLE = "sample"
+FRAMES = "frames"
 VARIANTS = ("RENAMED", "RENUMBERED", "MORE_COLOURS", "UNSIGNED", "GROWN", "HASH_TO_LRU")
 
 
@@ -33,6 +34,7 @@ def compiled(name: str, *macros: str) -> Path:
 def main() -> None:
     """Compiles everything that the tests load."""
     compiled(REFUSED)
+    compiled(FRAMES)
     for macros in ((), *((x,) for x in VARIANTS)):
         compiled(SAMPLE, *macros)
 
