@@ -93,6 +93,7 @@ def reported_settings(settings: Settings, manifests: Path) -> Mapping[str, str]:
         "manifests": str(manifests),
         "uplinks": ", ".join(settings.uplinks),
         "delivery": settings.delivery.value,
+        "xdp": settings.xdp.value,
         "pin_dir": str(settings.pin_dir),
         "snat_addresses": ", ".join(map(str, settings.snat_addresses)) or "the uplink's",
         "snat_ports": "{}-{}".format(*settings.snat_ports),

@@ -41,6 +41,8 @@ def news(before: Report, after: Report) -> Iterator[News]:
             yield News(logging.WARNING, text)
     if after.uplinks != before.uplinks:
         yield News(logging.INFO, f"uplinks: {', '.join(after.uplinks) or 'none'}")
+    changed = after.xdp.items() - before.xdp.items()
+    yield from (News(logging.INFO, f"XDP on {name}: {text}") for name, text in sorted(changed))
     if after.ready and after.applied.at != before.applied.at:
         programmed = f"{len(after.listeners)} listeners are held by the kernel"
         yield News(logging.INFO, f"{programmed} (applied and read back in {after.applied.seconds * 1000:.0f} ms)")

@@ -133,8 +133,8 @@ class Report:
     """All of it.
 
     `written_at` is when it was made, for whoever reads the file or /status. `unserved` are listeners, addresses, ports
-    and endpoints that this node cannot or must not serve, with reasons; `uplinks` the interfaces that carry our hooks;
-    `notes` what this node takes away from the gateway.
+    and endpoints that this node cannot or must not serve, with reasons; `uplinks` the interfaces that carry our hooks,
+    `xdp` whether each is accelerated, or why not; `notes` what this node takes away from the gateway.
     """
 
     node: str
@@ -149,6 +149,7 @@ class Report:
     listeners: tuple[ListenerReport, ...] = ()
     unserved: tuple[str, ...] = ()
     uplinks: tuple[str, ...] = ()
+    xdp: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     version: int = VERSION
 

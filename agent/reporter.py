@@ -82,6 +82,7 @@ class Reporter:
             objects=self._objects(outcome, now),
             listeners=self._listeners(outcome),
             uplinks=outcome.wiring.uplinks,
+            xdp=dict(outcome.wiring.xdp),
             notes=outcome.wiring.notes,
             unserved=_unserved(outcome),
         )

@@ -46,6 +46,14 @@ class Delivery(enum.Enum):
     REDIRECT = "redirect"
 
 
+class Xdp(enum.Enum):
+    """Where XDP is put in front of TC: on NICs where it pays, nowhere, or on every uplink."""
+
+    AUTO = "auto"
+    OFF = "off"
+    FORCE = "force"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSizes:
     """Room in the kernel's tables. Flows are per address family."""
@@ -122,11 +130,12 @@ class Settings:
     of our own, per CPU and second: so many refusals and echo replies, as many "too big"; 0 sends none. `pin_dir`
     must be in a BPF file system that outlives the agent; with `run_dir`, which may outlive the node's boot and need
     not, go the last good states of bad files.
-    `object_dir` holds tc.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
+    `object_dir` holds tc.bpf.o, xdp.bpf.o and age.bpf.o. `metrics_address` is "host:port", "[v6]:port".
     """
 
     uplinks: tuple[str, ...] = (AUTO,)
     delivery: Delivery = Delivery.STACK
+    xdp: Xdp = Xdp.AUTO
     tables: TableSizes = field(default_factory=TableSizes)
     limits: IdleLimits = field(default_factory=IdleLimits)
     snat_addresses: tuple[Address, ...] = ()

@@ -69,7 +69,7 @@ def test_what_is_installed_runs_without_the_tree(wheel: Path, tmp_path: Path) ->
     asked = "import agent.installed as x; print(x.__file__, x.OBJECTS, x.SOURCES)"
     module, objects, sources = map(Path, run(python, "-c", asked, cwd=tmp_path).split())
     assert module == packages / "agent" / "installed.py"
-    for name in ("tc.bpf.o", "age.bpf.o"):
+    for name in ("tc.bpf.o", "xdp.bpf.o", "age.bpf.o"):
         assert (objects / name).read_bytes() == (TREE / "build" / name).read_bytes()
     assert {x.relative_to(sources) for x in sources.rglob("*.h")} == {
         x.relative_to(TREE / "bpf") for x in (TREE / "bpf").rglob("*.h")

@@ -65,6 +65,7 @@ def _agent(report: Report, agent: int | None, now: float) -> list[Text]:
         Text(f"{report.node}: {state}; {_process(report, agent)}; read back from the kernel {age}", style="bold"),
         Text(f"{report.source.name}, uplinks {', '.join(report.uplinks) or 'none'}, {_settings(report.settings)}"),
         Text(f"kernel {report.features.get('kernel', '?')}, {_lacks(report.features)}"),
+        *(Text(f"XDP on {name}: {text}") for name, text in report.xdp.items()),
     ]
 
 

@@ -21,7 +21,7 @@ from agent.cli.parameters import port_range
 from agent.cli.problems import as_cli_errors
 from agent.cli.size import size
 from agent.dataplane.checks import features
-from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError
+from agent.settings import AUTO, OTHER_BOUNDS, Delivery, Settings, SettingsError, Xdp
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,13 @@ log = logging.getLogger(__name__)
     default=Delivery.STACK.value,
     show_default=True,
     help="How requests reach backends: up the node's stack, or redirected past it.",
+)
+@click.option(
+    "--xdp",
+    type=click.Choice([x.value for x in Xdp]),
+    default=Xdp.AUTO.value,
+    show_default=True,
+    help="The accelerator on uplinks: on NICs where it pays, nowhere, or on all, whatever they are.",
 )
 @click.option(
     "--snat-address",
@@ -111,6 +118,7 @@ def _settings(uplinks: tuple[str, ...], delivery: str, values: dict[str, Any]) -
         return Settings(
             uplinks=uplinks,
             delivery=Delivery(delivery),
+            xdp=Xdp(values["xdp"]),
             snat_addresses=values["snat_addresses"],
             snat_ports=values["snat_ports"],
             symmetric=values["symmetric"],

@@ -41,7 +41,7 @@ from agent.dataplane.interfaces import Interfaces, Wiring
 from agent.dataplane.links import node_addresses, read_links
 from agent.dataplane.lock import AgentLock
 from agent.dataplane.memory import Life, Memory, life, lives, recall
-from agent.dataplane.objects import load, start_ageing
+from agent.dataplane.objects import load, load_xdp, start_ageing
 from agent.dataplane.policies import read_policies
 from agent.dataplane.readback import read_backends, read_listeners, read_part, read_state, room
 from agent.dataplane.snat import declare_symmetric
@@ -49,7 +49,9 @@ from agent.dataplane.sockets import used_ports
 from agent.dataplane.tables import Tables, require_objects
 from agent.dataplane.walk import differences
 from agent.dataplane.watch import InterfaceWatch
-from agent.settings import Delivery, Settings
+from agent.dataplane.xdp import XDP_PROGRAM, Accelerator
+from agent.settings import Delivery, Settings, Xdp
+from loader.errors import LoaderError
 from loader.objects import Object
 from routes.plan import Address
 
@@ -80,6 +82,7 @@ class Dataplane:
         self._interfaces = interfaces
         self._recalled = recall(settings.run_dir)
         self._memberships = self._recalled.memberships
+        self._xdp_waits = False
         self._named: tuple[MapImage, ...] = ()  # whose names are remembered: of these, the kernel holds some lives
         self._edition: int | None = None  # of our own, None before there is one
         self._applied: MapImage | None = None  # what the tables hold, None while that is not sure
@@ -106,7 +109,10 @@ class Dataplane:
             name_verdicts(tables)
             declare_symmetric(tables, settings.symmetric)
             hooks = Hooks(programs.programs, tables)
-            interfaces = Interfaces(netlink, settings, tables, hooks, local_ifindex)
+            accelerator = _accelerator(settings, local_ifindex, tables, stack)
+            interfaces = Interfaces(
+                netlink, settings, tables, hooks=hooks, accelerator=accelerator, local_ifindex=local_ifindex
+            )
             return cls(settings, netlink, tables, interfaces, stack.pop_all())
 
     @translated()
@@ -137,7 +143,7 @@ class Dataplane:
     @property
     def hooks_follow_backends(self) -> bool:
         """Whether `reconcile_interfaces` is due when backends changed, and not only when interfaces did."""
-        return self._settings.delivery is Delivery.REDIRECT
+        return self._settings.delivery is Delivery.REDIRECT or self._xdp_waits
 
     @translated()
     def unused(self, waiting: Collection[int]) -> frozenset[int]:
@@ -222,6 +228,7 @@ class Dataplane:
         if wiring.memberships != self._memberships:
             self._memberships = wiring.memberships
             self._write_memory(*self._named)
+        self._xdp_waits = wiring.xdp_waits
         notes = checks.notes(self._settings.delivery, wiring.uplinks, self._settings.snat_ports)
         return replace(wiring, notes=(*wiring.notes, *notes))
 
@@ -266,6 +273,17 @@ class Dataplane:
         for number, image in enumerate(images, 1):
             later = images[number].backends if number < len(images) else {}
             yield from lives(image, [x for x in image.names.backends if image.backends[x] != later.get(x)])
+
+
+def _accelerator(settings: Settings, local_ifindex: int, tables: Tables, owner: contextlib.ExitStack) -> Accelerator:
+    """What cannot be loaded is no reason not to start: all goes on without, and is told."""
+    if settings.xdp is Xdp.OFF:
+        return Accelerator(settings.xdp, None, tables.pins)
+    try:
+        loaded = owner.enter_context(load_xdp(settings, local_ifindex))
+    except LoaderError as error:
+        return Accelerator(settings.xdp, None, tables.pins, f"its program cannot be loaded: {error}")
+    return Accelerator(settings.xdp, loaded.program(XDP_PROGRAM), tables.pins)
 
 
 def _load(netlink: IPRoute, settings: Settings) -> tuple[Object, Object, int]:

@@ -45,11 +45,13 @@ _ORDER = [program for hooks in HOOKS.values() for program, _ in hooks]
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """An interface and its role. `sources`: addresses that it lends to flows whose backend cannot see the client."""
+    """An interface and its role. `sources`: addresses that it lends to flows whose backend cannot see the client.
+    `has_xdp`: our XDP program is on it (xdp.py)."""
 
     role: Role
     link: Link
     sources: tuple[Address, ...] = ()
+    has_xdp: bool = False
 
 
 class Hooks:
@@ -136,7 +138,7 @@ class Hooks:
             "mac": wire.link.mac,
             "snat_sources4": lent[4],
             "snat_sources6": lent[6],
-            "has_xdp": False,
+            "has_xdp": int(wire.has_xdp),
         }
 
     def _number(self, role: Role) -> int:

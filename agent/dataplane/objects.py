@@ -18,12 +18,12 @@ from agent.dataplane.footprint import require_memory
 from agent.dataplane.sets import IN_FORCE, discard, folders, in_force, number_of, put_in_force, tables_in
 from agent.dataplane.sizes import Change, changes, lacking, max_entries
 from agent.dataplane.succession import TIMERS, Lapsed, Succession, hook_where_hooked
-from agent.dataplane.tables import AGEING, FLOWS, PROGRAMS
+from agent.dataplane.tables import AGEING, FLOWS, PROGRAMS, XDP
 from agent.settings import Settings
 from loader.attach import attachments
 from loader.btf import Btf
 from loader.btf_types import Enum
-from loader.errors import Incompatible
+from loader.errors import Incompatible, LoaderError
 from loader.maps import Map
 from loader.objects import Object
 from loader.spec import ObjectSpec
@@ -80,6 +80,16 @@ def _tell(changed: Sequence[Change], differs: Sequence[Incompatible | str]) -> N
     if others := [str(x) for x in differs if not isinstance(x, Incompatible) or x.field != "max_entries"]:
         log.info("another version made the tables: what they hold is carried over into new ones")
         log.debug("what differs: %s", "; ".join(others))
+
+
+def load_xdp(settings: Settings, local_ifindex: int) -> Object:
+    """XDP's programs, with the tables of the set in force. LoaderError when the kernel refuses."""
+    current = in_force(settings.pin_dir)
+    if current is None:
+        raise LoaderError(f"no set of tables is in force in {settings.pin_dir}")
+    path = settings.object_dir / XDP
+    constants = {**rodata(settings, local_ifindex, Btf.from_object_file(path)), "set_number": number_of(current)}
+    return Object.load(ObjectSpec(path, constants, max_entries(settings.tables)), current)
 
 
 def start_ageing(ageing: Object) -> None:

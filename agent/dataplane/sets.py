@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from loader import xdp
 from loader.attach import Mechanism, attachments, detach
 from loader.errors import LoaderError
 from loader.maps import Map
@@ -62,9 +63,12 @@ def tables_in(folder: Path) -> frozenset[str]:
 def unhook(folder: Path, *, links_only: bool = False) -> int:
     """Take the programs of a set off; how many there were. `links_only`: not those of this network namespace."""
     found = [x for x in attachments(folder) if not links_only or x.mechanism is Mechanism.TCX]
+    accelerated = tuple(xdp.attachments(folder))
+    for x in accelerated:
+        xdp.detach(x, folder)
     for hook in found:
         detach(hook, folder)
-    return len(found)
+    return len(found) + len(accelerated)
 
 
 def unpin(path: Path) -> int:

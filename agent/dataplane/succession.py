@@ -9,7 +9,8 @@ Decides: what is carried over, and in which order.
      over, the queues filled from them, they are counted anew; the lease is renewed with each part. If this process
      stops, the lease ends by itself, and all is as it was; if it was stopped for long and goes on: Lapsed
   4. one write puts the new set in force; what waited goes on when it is sent again
-  5. the old set is taken off and forgotten, and its timer with it
+  5. the old set is taken off and forgotten, and its timer with it; but for its XDP programs, of which an interface has
+     but one: they see that they are not in force, and let everything pass, until the agent replaces them in place
 Flows are carried over once and not twice: while they move nobody changes which flows there are, so nothing has to be
 made good afterwards, and no packet of a known flow ever meets a table without it. The price is that who connects during
 that time waits (docs/operations.md has figures). Counters, and a FIN or RST, of the last instant may be missed: a
@@ -35,6 +36,7 @@ from agent.dataplane.handshakes import under_way
 from agent.dataplane.sets import discard, put_in_force
 from agent.dataplane.source_counts import SourceCounts
 from agent.dataplane.tables import FLOWS
+from loader import xdp
 from loader.attach import attach, attachments, inherit
 from loader.btf import Btf
 from loader.btf_types import Enum
@@ -119,6 +121,7 @@ class Succession:
             if replaced.keys() & _OF_FLOWS:
                 self._move_flows(replaced)
             put_in_force(self._new)
+        xdp.inherit(self._new, self._old)
         discard(self._old)
 
     def _move_flows(self, replaced: Mapping[str, Map]) -> None:

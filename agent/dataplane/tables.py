@@ -23,6 +23,7 @@ from loader.running import types
 
 PROGRAMS = "tc.bpf.o"
 AGEING = "age.bpf.o"
+XDP = "xdp.bpf.o"
 
 WRITTEN = (
     "interfaces",

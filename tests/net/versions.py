@@ -48,6 +48,6 @@ def built(directory: Path, edits: Edits) -> Path:
         changed, times = re.subn(pattern, wanted, file.read_text(), flags=re.DOTALL)
         assert times == 1, (name, pattern)
         file.write_text(changed)
-    objects = [f"build/{x}.bpf.o" for x in ("tc", "age")]
+    objects = [f"build/{x}.bpf.o" for x in ("tc", "xdp", "age")]
     subprocess.run(["make", "-s", "-C", directory, *objects], check=True, timeout=300)
     return directory / "build"

@@ -1,0 +1,144 @@
+"""Where XDP is put in front of the gateway, and why it is not where it is not.
+
+Decides: on which uplinks our XDP program is. `force`: on all. `off`: on none. `auto`: where it pays, that is on a NIC
+(real or virtio; a veth, bridge or bond gives XDP what it would not have on a wire, and loses by it) whose settings
+allow it, and as soon as a backend is behind an uplink: what is for pods on the node XDP only passes on. Once on it
+stays on, over a restart as well, for to put it on or off stops the NIC for a moment.
+Rules: each uplink has a line for `penstock status`: "on, ..." or "off: why". The driver has the last word, and its own
+words are told. The interface's entry says that frames may be sent there by XDP only while the program is on it
+(hooks.py writes it): so it is put on before that, and taken off after.
+Must never: change a setting of a NIC; replace a program that is not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.dataplane.fib import Route
+from agent.dataplane.links import Link
+from agent.dataplane.nic import Nic, read_nic
+from agent.settings import Xdp
+from loader import xdp
+from loader.errors import DriverRefused, HookTaken, InterfaceGone, LoaderError
+from loader.program import Program
+from routes.plan import Address
+
+XDP_PROGRAM = "uplink_xdp"
+
+LARGEST_MTU = 3_498
+"""Of a frame that is in one page beside what drivers keep there; some take a little more."""
+
+_WAITS = "no backend is behind an uplink yet, and for others it does nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerated:
+    """`on`: uplinks that carry the program, by ifindex. `says`: a line for each uplink, by name. `faults`: where it was
+    to be forced and cannot be."""
+
+    on: frozenset[int]
+    says: Mapping[str, str]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the first backend behind an uplink would change it."""
+        return f"off: {_WAITS}" in self.says.values()
+
+
+class Accelerator:
+    """Keeps the program on the uplinks where it belongs. `program` None: it could not be loaded, for `why`."""
+
+    def __init__(self, mode: Xdp, program: Program | None, pins: Path, why: str = "") -> None:
+        self._mode = mode
+        self._program = program
+        self._pins = pins
+        self._why = why
+
+    def put_on(
+        self, uplinks: Mapping[int, Link], backends: Iterable[Address], routes: Collection[Route]
+    ) -> Accelerated:
+        """Attach it where it is due; what became of each uplink."""
+        before = {x.ifindex for x in xdp.attachments(self._pins) if x.alive}
+        is_due = self._mode is Xdp.FORCE or bool(before & uplinks.keys()) or any_behind(uplinks, backends, routes)
+        on, says, faults = set(), {}, []
+        for index, link in sorted(uplinks.items()):
+            nic = read_nic(link.name) if self._mode is not Xdp.OFF else Nic()
+            why = self._why_not(link, nic, is_due) or self._attach(index, link, nic)
+            if why is None:  # the interface has gone
+                continue
+            if not why:
+                on.add(index)
+            elif self._mode is Xdp.FORCE:
+                faults.append(f"--xdp force: it is not on {link.name}: {why}")
+            says[link.name] = f"off: {why}" if why else f"on{_queues(nic)}"
+        return Accelerated(frozenset(on), says, tuple(faults))
+
+    def take_off(self, elsewhere_than: Collection[int]) -> None:
+        """Detach it from all other interfaces."""
+        for x in xdp.attachments(self._pins):
+            if x.ifindex not in elsewhere_than:
+                xdp.detach(x, self._pins)
+
+    def _why_not(self, link: Link, nic: Nic, is_due: bool) -> str:
+        if self._mode is Xdp.OFF:
+            return "--xdp off"
+        if self._program is None:
+            return self._why
+        if self._mode is Xdp.AUTO:
+            return unfit(link, nic) or ("" if is_due else _WAITS)
+        return ""
+
+    def _attach(self, index: int, link: Link, nic: Nic) -> str | None:
+        """Empty if it is on, else why not; None if the interface has gone."""
+        assert self._program is not None
+        try:
+            xdp.attach(self._program, index, self._pins)
+        except InterfaceGone:
+            return None
+        except HookTaken as error:
+            return str(error)
+        except DriverRefused as error:
+            return f"the driver refuses: {error} (MTU {link.mtu}{_queues(nic)})"
+        except LoaderError as error:
+            return str(error)
+        return ""
+
+
+def unfit(link: Link, nic: Nic) -> str:
+    """Why an interface gets no XDP unless it is forced; "" if it does. Pure."""
+    if link.kind:
+        return f"{link.name} is a {link.kind} and no NIC"
+    if not nic.driver:
+        return f"{link.name} does not tell its driver"
+    if nic.lro:
+        return f"LRO is on: ethtool -K {link.name} lro off"
+    if nic.gro_hw and nic.gro_hw_fixed:
+        return "rx-gro-hw is on, and the driver cannot switch it off"
+    if link.mtu > LARGEST_MTU:
+        return f"MTU {link.mtu} is more than the {LARGEST_MTU} that XDP has room for"
+    return ""
+
+
+def any_behind(uplinks: Collection[int], backends: Iterable[Address], routes: Collection[Route]) -> bool:
+    """Does the main table send packets to some backend out of an uplink? Pure."""
+    tables: dict[tuple[int, int], dict[int, set[int]]] = {}
+    for x in routes:
+        tables.setdefault((x.version, x.length), {}).setdefault(x.network, set()).add(x.interface)
+    lengths = sorted(tables, key=lambda x: -x[1])
+    for address in set(backends):
+        for version, length in lengths:
+            shift = address.max_prefixlen - length
+            found = tables[version, length].get(int(address) >> shift << shift) if version == address.version else None
+            if found:
+                if not found.isdisjoint(uplinks):
+                    return True
+                break
+    return False
+
+
+def _queues(nic: Nic) -> str:
+    driver = f", {nic.driver}" if nic.driver else ""
+    return f"{driver}, {nic.queues} of {nic.most_queues} queues" if nic.queues else driver
