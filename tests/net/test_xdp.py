@@ -1,0 +1,148 @@
+"""XDP in the drivers of both uplinks: real connections to a machine behind one of them, carried there and not at TC.
+
+On veths, whose drivers have XDP: forced, for by itself the agent would not. Both other ends have NAPI (GRO) and finish
+their checksums, as a wire would.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from lab.gateway import Gateway
+from lab.manifests import Listener, Pod, World, write
+from lab.netns import Namespace
+from lab.process import Argument, Process
+from lab.servers.witness import PORT, STREAM_PORT, witness_in
+from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
+from lab.topology import UPLINK as FIRST_UPLINK
+from lab.traffic.ask import ask, associate, connect, outcomes
+from lab.wait import until
+from tests.net.remote import HERE, REMOTE, UPLINK, attached
+from tests.net.traffic import Traffic
+from tests.net.upgrades import SMALL
+from tests.net.versions import Versions
+
+WORLD = World(
+    listeners=(
+        *(Listener(protocol, PORT, {"remote": 1}) for protocol in ("TCP", "UDP")),
+        Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
+    ),
+    services={"remote": (Pod(REMOTE),)},
+)
+OPEN = {"TCP": connect, "UDP": associate}
+PORTS = range(10_000, 30_000)
+OPTIONS: tuple[Argument, ...] = (*SMALL, "--uplink", UPLINK)
+FORCED: tuple[Argument, ...] = (*OPTIONS, "--xdp", "force")
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[tuple[Gateway, Namespace, Process]]:
+    """A gateway without XDP, the machine behind its second uplink, and the server there."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab("nxnet", Shape(offloads=False)))
+        remote = attached(lab, stack)
+        for end in (lab.client, remote):
+            end.run("ethtool", "-K", "eth0", "gro", "on")
+        server = stack.enter_context(witness_in(lab, remote, "remote", backend_addresses(REMOTE).values(), PORT))
+        manifests = lab.directory / "manifests"
+        write(WORLD, manifests)
+        yield stack.enter_context(Gateway(lab, manifests, options=OPTIONS)), remote, server
+
+
+def restart(gateway: Gateway, *options: Argument) -> None:
+    gateway.stop()
+    gateway.options = options
+    gateway.start()
+
+
+def counted(gateway: Gateway) -> Counter[tuple[str, str]]:
+    """Packets by hook and verdict, agent or not."""
+    dead = gateway.agent is None
+    said = json.loads(gateway.command("status", "-o", "json", check=False).stdout) if dead else gateway.status()
+    return Counter({(x["hook"], x["verdict"]): x["packets"] for x in said["traffic"]["verdicts"]})
+
+
+def by_xdp(gateway: Gateway) -> int:
+    return sum(packets for (hook, _), packets in counted(gateway).items() if hook == "uplink_xdp")
+
+
+def carries(gateway: Gateway, traffic: Traffic) -> bool:
+    """Does XDP carry some of the traffic, now?"""
+    before = by_xdp(gateway)
+    traffic.goes_on(200_000)
+    return by_xdp(gateway) > before
+
+
+def both_ways(gateway: Gateway, endpoint: socket.socket) -> bool:
+    """Does XDP carry a question and its answer? Not before the neighbours are known, which is looked up each second."""
+    before = counted(gateway)
+    ask(endpoint)
+    moved = counted(gateway) - before
+    return min(moved["uplink_xdp", x] for x in ("forwarded", "replied")) > 0
+
+
+def test_each_packet_is_carried_and_counted_once(
+    far: tuple[Gateway, Namespace, Process], family: int, protocol: str
+) -> None:
+    gateway, _, _ = far
+    if gateway.options != FORCED:
+        restart(gateway, *FORCED)
+    assert {x.split(",")[0] for x in gateway.status()["xdp"].values()} == {"on"}
+    with OPEN[protocol](gateway.lab.client, GATEWAY[family], PORT) as endpoint:
+        until(lambda: both_ways(gateway, endpoint), "XDP carries both ways")
+        before = counted(gateway)
+        (answer,) = {ask(endpoint) for _ in range(50)}
+        moved = counted(gateway) - before
+    assert answer.backend == "remote"
+    assert answer.peer[0] == HERE[family]
+    assert answer.peer[1] in PORTS
+    requests, replies = (moved["uplink_xdp", x] + moved["uplink_ingress", x] for x in ("forwarded", "replied"))
+    if protocol == "UDP":
+        assert (requests, replies) == (50, 50)
+    assert min(requests, replies) >= 50
+    # One in some seconds to each neighbour goes by TC.
+    assert min(moved["uplink_xdp", x] for x in ("forwarded", "replied")) > 40
+
+
+def test_many_flows(far: tuple[Gateway, Namespace, Process], family: int, protocol: str) -> None:
+    gateway, _, _ = far
+    if gateway.options != FORCED:
+        restart(gateway, *FORCED)
+    assert outcomes(gateway.lab.client, GATEWAY[family], PORT, protocol, 200) == {"remote": 200}
+
+
+def test_connections_do_not_notice_that_it_comes_and_goes(
+    far: tuple[Gateway, Namespace, Process], versions: Versions
+) -> None:
+    """Nor that it is replaced, by one with other tables, nor that its agent dies."""
+    gateway, remote, server = far
+    restart(gateway, *OPTIONS, "--xdp", "off")
+    with ExitStack() as stack:
+        traffic = Traffic(gateway.lab, [server], (remote,))
+        traffic.start(stack)
+        for options in (FORCED, (*FORCED, "--object-dir", versions.layout), FORCED):
+            restart(gateway, *options)
+            assert carries(gateway, traffic)
+        gateway.kill()
+        assert carries(gateway, traffic)
+        restart(gateway, *OPTIONS)
+        assert gateway.status()["xdp"][FIRST_UPLINK] == f"off: {FIRST_UPLINK} is a veth and no NIC"
+        assert not carries(gateway, traffic)
+        traffic.finish()
+
+
+def test_nothing_of_it_is_left(far: tuple[Gateway, Namespace, Process]) -> None:
+    gateway, _, _ = far
+    restart(gateway, *FORCED)
+    links = ("ip", "-o", "link", "show", "type", "veth")
+    assert gateway.lab.node.run(*links).stdout.count("prog/xdp") == len(FAMILIES)
+    gateway.stop()
+    gateway.command_from_outside("down")
+    assert "xdp" not in gateway.lab.node.run(*links).stdout
+    gateway.start()
