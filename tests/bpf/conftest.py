@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -38,19 +39,25 @@ def bpffs() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def _loaded(world: World, bpffs: Path) -> Iterator[OpenRig]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a rig holds every map open, and all of them are kept
     with contextlib.ExitStack() as owned:
         rigs: dict[tuple[tuple[str, int], ...], Rig] = {}
 
-        def load(sizes: dict[str, int] | None = None, **settings: int) -> Rig:
+        def load(sizes: dict[str, int] | None = None, *, accelerated: bool = False, **settings: int) -> Rig:
             wanted = tuple(sorted({**settings, **(sizes or {})}.items()))
-            if wanted not in rigs:
-                with world.node.inside():
+            with world.node.inside():
+                if wanted not in rigs:
                     pins = bpffs / f"rig{len(rigs)}"
-                    tc, xdp = (spec(world, settings, sizes or {}, x) for x in (o.TC_OBJECT, o.XDP_OBJECT))
-                    loaded = owned.enter_context(Object.load(tc, pins))
-                    rigs[wanted] = Rig(world, loaded, settings, pins, owned.enter_context(Object.load(xdp, pins)))
-            rigs[wanted].reset()
-            return rigs[wanted]
+                    loaded = owned.enter_context(Object.load(spec(world, settings, sizes or {}), pins))
+                    rigs[wanted] = Rig(world, loaded, settings, pins)
+                rig = rigs[wanted]
+                if accelerated and rig.xdp is None:
+                    xdp = spec(world, settings, sizes or {}, o.XDP_OBJECT)
+                    rig.xdp = owned.enter_context(Object.load(xdp, rig.pins)).program(o.XDP_PROGRAM)
+            rig.accelerated = accelerated
+            rig.reset()
+            return rig
 
         yield load
 
@@ -66,16 +73,11 @@ def open_rig(_loaded: OpenRig, world: World, accelerated: bool) -> Iterator[Open
     """Rigs with settings other than the defaults. The test runs in the node, and on one CPU: rates and tables are
     per CPU in part."""
 
-    def opened(*arguments: Any, **settings: int) -> Rig:
-        rig = _loaded(*arguments, **settings)
-        rig.accelerated = accelerated
-        return rig
-
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
         with world.node.inside():
-            yield opened
+            yield functools.partial(_loaded, accelerated=accelerated)
     finally:
         os.sched_setaffinity(0, allowed)
 

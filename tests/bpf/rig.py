@@ -26,6 +26,7 @@ from scapy.packet import Packet
 
 from loader.maps import Map, possible_cpus
 from loader.objects import Object
+from loader.program import Program
 from loader.spec import ObjectSpec
 
 from . import objects as o
@@ -190,14 +191,12 @@ class Rig:
     they were, and uncounted. What XDP ends is reported in TC's words.
     """
 
-    def __init__(
-        self, world: Node, loaded: Object, settings: Mapping[str, int], pins: Path, xdp: Object | None = None
-    ) -> None:
+    def __init__(self, world: Node, loaded: Object, settings: Mapping[str, int], pins: Path) -> None:
         self.world = world
         self.object = loaded
         self.accelerated = False
         self.taken = 0  # packets that XDP ended, since the reset
-        self._xdp = xdp.program(o.XDP_PROGRAM) if xdp else None
+        self.xdp: Program | None = None  # XDP's, loaded when somebody wants to be accelerated
         self.settings = settings
         self.pins = pins
         self.checksums = Checksums.NONE
@@ -425,10 +424,10 @@ class Rig:
 
     def run_xdp(self, frame: bytes) -> Outcome | None:
         """One frame through XDP's program on the uplink. None: it was passed, as it came, and nothing was counted."""
-        assert self._xdp is not None
+        assert self.xdp is not None
         device = self.device(o.UPLINK_INGRESS)
         context = XdpMd(data_end=len(frame), ingress_ifindex=device.ifindex)
-        result = self._xdp.test_run(frame, ctx=bytes(context))
+        result = self.xdp.test_run(frame, ctx=bytes(context))
         if result.retval == o.XDP_PASS:
             assert result.data == frame, f"XDP passed it, but not as it came: {command(frame)}"
             assert self._read_verdicts() == self._before, f"XDP passed it, and counted it: {command(frame)}"

@@ -53,6 +53,8 @@ class Tap:
             subprocess.run(["modprobe", "tun"], check=True, timeout=60)
         self.fd = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.ioctl(self.fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
+        self._poll = select.poll()  # select() takes no descriptor from 1024 on, and open rigs hold more
+        self._poll.register(self.fd, select.POLLIN)
 
     def reader_finishes_checksums(self, *, on: bool) -> None:
         fcntl.ioctl(self.fd, _TUNSETOFFLOAD, _TUN_F_CSUM if on else 0)
@@ -82,7 +84,7 @@ class Tap:
     def receive(self, wanted: Callable[[bytes], bool]) -> Received:
         """The next frame that is wanted; AssertionError when none comes."""
         deadline = time.monotonic() + _PATIENCE
-        while select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+        while self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             data = os.read(self.fd, 1 << 17)
             flags, _, _, _, csum_start, _ = _HEADER.unpack_from(data)
             frame = data[_HEADER.size :]

@@ -11,7 +11,7 @@ from scapy.layers.l2 import Ether
 
 from .ageing import start_ageing, wait_until
 from .clients import Client
-from .conftest import OpenRig
+from .conftest import BOTH_BUILDS, OpenRig
 from .objects import (
     BACKEND_GONE,
     CLOSED,
@@ -30,6 +30,8 @@ from .policies import IN_USE, POLICY, counted_sources, limited, open_at, policy
 from .rig import SERVED, SERVICES, SPLIT, TCP, Rig, now
 from .story import between
 from .world import V4, V6, Net
+
+pytestmark = BOTH_BUILDS
 
 # ---- of a listener
 
