@@ -2,8 +2,8 @@
 /*
  * How a packet ends: it is counted, and shown to whoever traces.
  *
- * A tracer is a program in `tracers`, which is called last, by a tail call: it finds in this CPU's packet what became
- * of it, and must return its `action`. An empty slot costs nothing: the kernel turns the call into a jump past it.
+ * A tracer is a program in `tracers`, of the hook's own type, which is called last, by a tail call: it finds in this
+ * CPU's packet what became of it, and must return its `action`. An empty slot costs nothing: the kernel turns the call into a jump past it.
  * Why not fexit, or a probe: there are kernels without kprobes, and such as refuse trampolines (lockdown), that do
  * this.
  *
@@ -26,7 +26,7 @@ struct {
 } tracers SEC(".maps");
 
 /* The last thing that a program does. */
-static __always_inline int end(struct __sk_buff *skb, struct packet *p, enum hook hook, enum verdict verdict,
+static __always_inline int end(context *ctx, struct packet *p, enum hook hook, enum verdict verdict,
 			       struct weight weight, int action)
 {
 	count(hook, verdict, weight);
@@ -34,7 +34,7 @@ static __always_inline int end(struct __sk_buff *skb, struct packet *p, enum hoo
 	p->packets = weight.packets;
 	p->bytes = weight.bytes;
 	p->action = action;
-	bpf_tail_call_static(skb, &tracers, 0);
+	bpf_tail_call_static(ctx, &tracers, 0);
 	return action;
 }
 

@@ -59,6 +59,7 @@ VERIFIED_ONCE int drop_unanswered(int family)
 	if (says == SAYS_AT_LIMIT)
 		return turned_away(listener_id, AWAY_LIMITED, DROP_LIMITED);
 	backend_id = choose(family, &p->tuple, listener->pool_id, p->affinity);
+	p->backend_id = backend_id;
 	if (!is_tcp || backend_id == BACKEND_NONE)
 		return FLOW_LEFT_TO_TC;
 	if (backend_id == BACKEND_REJECT)

@@ -22,6 +22,7 @@
 #include "in_force.h"
 #include "rewrite.h"
 #include "tcp_state.h"
+#include "trace.h"
 #include "unanswered.h"
 #include "xdp_way.h"
 
@@ -56,6 +57,7 @@ static __always_inline int carry(context *ctx, struct packet *p, struct flow *f,
 		return FLOW_LEFT_TO_TC;
 	if (!may_leave(ctx, p, f, family))
 		return FLOW_LEFT_TO_TC;
+	p->backend_id = backend_id;
 	copy_rewrite(family, r, f);
 	r->hop = 1;
 	r->macs = 1;
@@ -99,8 +101,7 @@ static __always_inline int handle_ip(context *ctx, struct packet *p, int family)
 	verdict = f ? carry(ctx, p, f, family, weight, &action) : drop_unanswered(family);
 	if (verdict == FLOW_LEFT_TO_TC)
 		return XDP_PASS;
-	count(HOOK_UPLINK_XDP, verdict, weight);
-	return action;
+	return end(ctx, p, HOOK_UPLINK_XDP, verdict, weight, action);
 }
 
 SEC("xdp")
@@ -113,6 +114,8 @@ int uplink_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	p->hook = HOOK_UPLINK_XDP;
 	p->fragment = FRAGMENT_NONE;
+	p->listener_id = 0;
+	p->backend_id = BACKEND_NONE;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
 		return handle_ip(ctx, p, AF_INET);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))

@@ -23,7 +23,8 @@ from loader.libbpf import bpf, checked, ffi, info, lib, messages, pinned_fd
 from loader.program import Program
 
 _LINK_CREATE = 28
-_ATTACH_TYPE = 37  # BPF_XDP
+ATTACH_TYPE = 37
+"""BPF_XDP: what a program says at its load that it is for. A program that another one calls must have said the same."""
 _LINK_TYPE = 6  # BPF_LINK_TYPE_XDP
 _IF_NONE, _DRIVER = 1 << 0, 1 << 2  # linux/if_link.h: XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_DRV_MODE
 _DIRECTORY = "xdp"
@@ -98,7 +99,7 @@ def inherit(pin_dir: Path, predecessor: Path) -> None:
 def _create(program: Program, ifindex: int) -> int:
     attr = ffi.new(
         "struct tcx_link_create *",
-        {"prog_fd": program.fd, "target_ifindex": ifindex, "attach_type": _ATTACH_TYPE, "flags": _DRIVER},
+        {"prog_fd": program.fd, "target_ifindex": ifindex, "attach_type": ATTACH_TYPE, "flags": _DRIVER},
     )
     try:
         return bpf(_LINK_CREATE, attr, f"attaching XDP to interface {ifindex}")

@@ -29,6 +29,7 @@ from agent.dataplane.hooks import HOOKS
 from agent.dataplane.network import beside_agent
 from agent.dataplane.trace_filter import TraceFilter
 from agent.dataplane.tracer import Ended, Tracer
+from agent.dataplane.xdp import XDP_PROGRAM
 from agent.packet import ICMP, ICMPV6, TCP, UDP, place
 from agent.traced import Whose, line, traced
 from agent.verdicts import MEANING
@@ -83,7 +84,7 @@ def _verdicts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> 
 @click.option(
     "--hook",
     "hooks",
-    type=click.Choice([program for role in HOOKS.values() for program, _ in role]),
+    type=click.Choice([XDP_PROGRAM, *(program for role in HOOKS.values() for program, _ in role)]),
     multiple=True,
     help="Only packets there. Repeatable.",
 )

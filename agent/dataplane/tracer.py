@@ -2,10 +2,10 @@
 
 Decides: which program arrays the tracer is put into, when that must be done again, and what a node lacks for it.
 bcc compiles bpf/bcc/tracer.c with the filter in it, when it is wanted: packets that nobody looks for cost a comparison
-with a constant, and what comes up is little. It loads it as a classifier like the programs that it follows, and reads
-its ring buffer. Attaching is not bcc's: it knows of programs in the kernel only what it loaded itself. What else it
-could have attached to was tried: there are kernels without kprobes, and one (6.18, in lockdown) was seen to refuse
-fentry, fexit and freplace with EPERM. A tail call needs none of it.
+with a constant, and what comes up is little. It loads it as a classifier, and once more for XDP, like the programs that
+it follows, and reads its ring buffer. Attaching is not bcc's: it knows of programs in the kernel only what it loaded
+itself. What else it could have attached to was tried: there are kernels without kprobes, and one (6.18, in lockdown)
+was seen to refuse fentry, fexit and freplace with EPERM. A tail call needs none of it.
 Rules: no headers of the kernel are needed, whatever bcc says: bpf/bcc has what it asks for. One tracer at a time, for
 there is one slot: the folder of the pins is locked meanwhile. Nothing is pinned: arrays and tracer are there as long as
 their fds are, so a process that is killed leaves nothing. An array that was emptied by a tracer of before, a moment too
@@ -22,7 +22,7 @@ import importlib
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,6 +38,7 @@ from agent.dataplane.trace_filter import TraceFilter, expression
 from agent.installed import SOURCES
 from agent.packet import ICMP, ICMPV6, TCP, UDP, Tuple
 from agent.running import holder
+from loader import xdp
 from loader.attach import attachments
 from loader.errors import KernelError
 from loader.layout import difference
@@ -82,9 +83,12 @@ class Tracer:
     def __init__(self, tables: Tables, bpf: Any) -> None:
         self._tables = tables
         self._bpf = bpf
-        self._program = Program(bpf.load_func("tracer", bpf.SCHED_CLS).fd, "tracer")
+        self._at_tc = Program(bpf.load_func("tracer", bpf.SCHED_CLS).fd, "tracer")
+        # Kernels from 6.18 on let no program call one of another attach type, and bcc would leave it at none.
+        xdp_tracer = bpf.load_func("xdp_tracer", bpf.XDP, attach_type=xdp.ATTACH_TYPE)
+        self._at_xdp = Program(xdp_tracer.fd, "xdp_tracer")
         self._read = _Reader(tables)
-        self._arrays: dict[int, Map] = {}
+        self._arrays: dict[int, tuple[Map, Program]] = {}
         self._came: list[bytes] = []
         self._look_at = 0.0
         self._owned = contextlib.ExitStack()
@@ -152,25 +156,26 @@ class Tracer:
 
     def _put(self) -> None:
         """The tracer into the array of each program that is hooked, where it is not yet."""
-        hooked = {x.program_id for x in attachments(self._tables.pins) if x.alive}
+        hooked = {x.program_id: self._at_tc for x in attachments(self._tables.pins) if x.alive}
         if not hooked:
             raise NotInstalled("no program is hooked, so no packet is seen; an agent puts them back")
-        there = dict(_arrays(hooked))
+        hooked |= {x.program_id: self._at_xdp for x in xdp.attachments(self._tables.pins) if x.alive}
+        there = {array.id: (array, tracer) for array, tracer in _arrays(hooked)}
         for number in self._arrays.keys() - there.keys():
-            self._arrays.pop(number).close()
-        for number, array in there.items():
+            self._arrays.pop(number)[0].close()
+        for number, found in there.items():
             if number in self._arrays:
-                array.close()
+                found[0].close()
             else:
-                self._arrays[number] = array
-        for array in self._arrays.values():
-            if array.get(0) != self._program.id:
-                array.set(0, self._program.fd)
+                self._arrays[number] = found
+        for array, tracer in self._arrays.values():
+            if array.get(0) != tracer.id:
+                array.set(0, tracer.fd)
         self._look_at = time.monotonic() + _LOOK
 
     def _leave(self) -> None:
-        for array in self._arrays.values():
-            if array.get(0) == self._program.id:
+        for array, tracer in self._arrays.values():
+            if array.get(0) == tracer.id:
                 array.delete(0)
             array.close()
         self._arrays.clear()
@@ -219,10 +224,10 @@ def _became(packet: Mapping[str, Any], own: Tuple) -> Tuple:
     return Tuple(own.protocol, source, ports[0], destination, ports[1])
 
 
-def _arrays(programs: Iterable[int]) -> Iterator[tuple[int, Map]]:
-    """The arrays of these programs by number, each once, opened."""
+def _arrays(hooked: Mapping[int, Program]) -> Iterator[tuple[Map, Program]]:
+    """The arrays of these programs, each once, opened, with the tracer for it."""
     seen = set()
-    for number in programs:
+    for number, tracer in hooked.items():
         try:
             array = program_array(number, _ARRAY)
         except KernelError:  # an agent that starts put another in its place, this very moment
@@ -235,7 +240,7 @@ def _arrays(programs: Iterable[int]) -> Iterator[tuple[int, Map]]:
             array.close()
             continue
         seen.add(array.id)
-        yield array.id, array
+        yield array, tracer
 
 
 def _require_same_layout(tables: Tables) -> None:

@@ -80,21 +80,18 @@ static inline int has_address6(const struct packet *p, const u32 *net)
 }
 #define HAS_ADDRESS6(p, ...) has_address6(p, (u32[8]){__VA_ARGS__})
 
-/* ---- The program */
+/* ---- The programs */
 
-int tracer(struct __sk_buff *skb)
+static inline void show(struct packet *p, u16 protocol, u32 ifindex)
 {
 	u32 zero = 0;
-	struct packet *p = packet_scratch.lookup(&zero);
 	struct budget *budget = budgets.lookup(&zero);
 
-	if (!p)
-		return TC_ACT_UNSPEC;
-	p->version = skb->protocol == bpf_htons(ETH_P_IP) ? 4 : skb->protocol == bpf_htons(ETH_P_IPV6) ? 6 : 0;
-	p->ifindex = skb->ifindex;
+	p->version = protocol == bpf_htons(ETH_P_IP) ? 4 : protocol == bpf_htons(ETH_P_IPV6) ? 6 : 0;
+	p->ifindex = ifindex;
 	p->at = bpf_ktime_get_ns();
 	if (!budget || !(WANTED))
-		return p->action;
+		return;
 	if (budget->second != p->at / SECOND) {
 		budget->second = p->at / SECOND;
 		budget->spent = 0;
@@ -103,5 +100,29 @@ int tracer(struct __sk_buff *skb)
 		budget->lost++;
 	else
 		budget->spent++;
+}
+
+int tracer(struct __sk_buff *skb)
+{
+	u32 zero = 0;
+	struct packet *p = packet_scratch.lookup(&zero);
+
+	if (!p)
+		return TC_ACT_UNSPEC;
+	show(p, skb->protocol, skb->ifindex);
+	return p->action;
+}
+
+/* The same, at the end of XDP's program. */
+int xdp_tracer(struct xdp_md *frame)
+{
+	u32 zero = 0;
+	struct packet *p = packet_scratch.lookup(&zero);
+	u16 *protocol = (void *)(long)frame->data + 12;
+
+	if (!p)
+		return XDP_DROP; /* there is always one */
+	if ((void *)(protocol + 1) <= (void *)(long)frame->data_end)
+		show(p, *protocol, frame->ingress_ifindex);
 	return p->action;
 }

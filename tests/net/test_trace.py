@@ -6,9 +6,8 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import bcc
 import pytest
@@ -22,9 +21,8 @@ from lab.traffic.ask import REFUSED, ask_tcp, associate, outcomes
 from lab.wait import until
 from loader.attach import attachments
 from loader.running import program_array
+from tests.net.tracing import records, tracing
 from tests.net.world import EMPTY, PODS, TO_A, UNHEARD, WORLD
-
-Record = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +34,6 @@ def gateway() -> Iterator[Gateway]:
             stack.enter_context(witness(lab, pod))
         write(WORLD, lab.directory / "manifests")
         yield stack.enter_context(Gateway(lab, lab.directory / "manifests"))
-
-
-@contextmanager
-def tracing(gateway: Gateway, *words: Argument) -> Iterator[Process]:
-    """`penstock trace`, from when packets are seen on."""
-    log = gateway.lab.directory / "trace.log"
-    log.unlink(missing_ok=True)
-    with gateway.lab.node.start("trace", gateway.command_line("trace", *words), log=log) as process:
-        process.until_output("tracing;")
-        yield process
-
-
-def records(process: Process) -> list[Record]:
-    """Ends a trace with -o json as Ctrl-C does: all it wrote."""
-    process.signal(signal.SIGINT)
-    assert process.wait() == 0
-    return [json.loads(x) for x in process.output().splitlines() if x.startswith("{")]
 
 
 def drop(gateway: Gateway, family: int, times: int = 1) -> None:

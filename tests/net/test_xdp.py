@@ -24,6 +24,7 @@ from lab.topology import UPLINK as FIRST_UPLINK
 from lab.traffic.ask import ask, associate, connect, outcomes
 from lab.wait import until
 from tests.net.remote import HERE, REMOTE, UPLINK, attached
+from tests.net.tracing import records, tracing
 from tests.net.traffic import Traffic
 from tests.net.upgrades import SMALL
 from tests.net.versions import Versions
@@ -108,6 +109,25 @@ def test_each_packet_is_carried_and_counted_once(
     assert min(requests, replies) >= 50
     # One in some seconds to each neighbour goes by TC.
     assert min(moved["uplink_xdp", x] for x in ("forwarded", "replied")) > 40
+
+
+def test_a_trace_shows_what_it_carries(far: tuple[Gateway, Namespace, Process], family: int) -> None:
+    gateway, _, _ = far
+    if gateway.options != FORCED:
+        restart(gateway, *FORCED)
+    with associate(gateway.lab.client, GATEWAY[family], PORT) as endpoint:
+        until(lambda: both_ways(gateway, endpoint), "XDP carries both ways")
+        words = ("--hook", "uplink_xdp", "--gateway", str(GATEWAY[family]), "--seconds", "30", "-o", "json")
+        with tracing(gateway, *words, "--count", "8") as process:
+            while process.status is None:
+                ask(endpoint)
+            *packets, summary = records(process)
+        port = endpoint.getsockname()[1]
+    assert {(x["verdict"], x["interface"]) for x in packets} == {("forwarded", FIRST_UPLINK), ("replied", UPLINK)}
+    for x in packets:
+        assert (x["hook"], x["backend"], x["protocol"]) == ("uplink_xdp", f"default/remote:{PORT}", "UDP")
+        assert port in (x["packet"]["sport"], x["became"]["dport"])
+    assert (summary["shown"], summary["lost"]) == (8, 0)
 
 
 def test_many_flows(far: tuple[Gateway, Namespace, Process], family: int, protocol: str) -> None:
