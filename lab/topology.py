@@ -1,4 +1,5 @@
-"""The laboratory's network: `client | node | backends`, each a network namespace, joined by veths.
+"""The laboratory's network: `client | node | backends`, each a network namespace, joined by veths. (The client and the
+node may be joined by something else: `wires`.)
 
     client eth0 ---------- uplink0 node pod-<backend> ---------- eth0 backend     (routed, as Calico does)
                                    node br0 - pod-<backend> ---- eth0 backend     (bridged, as flannel does)
@@ -27,6 +28,7 @@ from typing import Final
 
 from lab.netns import NETNS, Namespace
 from lab.process import run
+from lab.wires import Veths, Wires
 
 Address = IPv4Address | IPv6Address
 
@@ -41,6 +43,8 @@ BRIDGE: Final = {4: ip_address("10.201.0.1"), 6: ip_address("fd00:201::1")}
 # The next hop that a routed pod sees, as with Calico: an address that nobody has, answered by proxy ARP.
 POD_NEXT_HOP: Final = {4: ip_address("169.254.1.1"), 6: ip_address("fe80::ecee:eeff:feee:eeee")}
 HOST_END_MAC: Final = "ee:ee:ee:ee:ee:ee"
+
+VETHS: Final = Veths()
 
 OFFLOADS: Final = ("tx", "rx", "tso", "gso", "gro", "sg")
 
@@ -84,9 +88,10 @@ class Shape:
 class Lab:
     """A running network of the given shape; a context manager. `name` keeps labs apart and is at most 8 characters."""
 
-    def __init__(self, name: str, shape: Shape) -> None:
+    def __init__(self, name: str, shape: Shape, wires: Wires = VETHS) -> None:
         self.name = name
         self.shape = shape
+        self.wires = wires
         self.prefix = f"penstock-{name}-"
         self.client = Namespace(f"{self.prefix}client")
         self.node = Namespace(f"{self.prefix}node")
@@ -151,8 +156,8 @@ class Lab:
             self._without_offloads()
 
     def _client_segment(self) -> None:
+        self.wires.join((self.node, UPLINK), (self.client, "eth0"))
         self.node.ip(
-            f"link add {UPLINK} type veth peer name eth0 netns {self.client.name}",
             f"link set {UPLINK} up",
             f"addr add {NODE[4]}/24 dev {UPLINK}",
             f"addr add {NODE[6]}/64 dev {UPLINK} nodad",

@@ -20,8 +20,8 @@ def attached(lab: Lab, stack: ExitStack) -> Namespace:
     remote.create()
     stack.callback(remote.delete)
     addresses = backend_addresses(REMOTE)
+    lab.wires.join((lab.node, UPLINK), (remote, "eth0"))
     lab.node.ip(
-        f"link add {UPLINK} type veth peer name eth0 netns {remote.name}",
         f"link set {UPLINK} up",
         *(f"addr add {x}/24 dev {UPLINK}" for x in (HERE[4], SECOND[4])),
         *(f"addr add {x}/64 dev {UPLINK} nodad" for x in (HERE[6], SECOND[6])),

@@ -6,37 +6,27 @@ their checksums, as a wire would.
 
 from __future__ import annotations
 
-import json
-import socket
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from lab.gateway import Gateway
-from lab.manifests import Listener, Pod, World, write
+from lab.manifests import write
 from lab.netns import Namespace
 from lab.process import Argument, Process
-from lab.servers.witness import PORT, STREAM_PORT, witness_in
+from lab.servers.witness import PORT, witness_in
 from lab.topology import FAMILIES, GATEWAY, Lab, Shape, backend_addresses
 from lab.topology import UPLINK as FIRST_UPLINK
-from lab.traffic.ask import ask, associate, connect, outcomes
+from lab.traffic.ask import ask, associate, outcomes
 from lab.wait import until
+from tests.net.accelerated import OPEN, WORLD, both_ways, carries, counted, restart
 from tests.net.remote import HERE, REMOTE, UPLINK, attached
 from tests.net.tracing import records, tracing
 from tests.net.traffic import Traffic
 from tests.net.upgrades import SMALL
 from tests.net.versions import Versions
 
-WORLD = World(
-    listeners=(
-        *(Listener(protocol, PORT, {"remote": 1}) for protocol in ("TCP", "UDP")),
-        Listener("TCP", STREAM_PORT, {"remote": 1}, target=STREAM_PORT),
-    ),
-    services={"remote": (Pod(REMOTE),)},
-)
-OPEN = {"TCP": connect, "UDP": associate}
 PORTS = range(10_000, 30_000)
 OPTIONS: tuple[Argument, ...] = (*SMALL, "--uplink", UPLINK)
 FORCED: tuple[Argument, ...] = (*OPTIONS, "--xdp", "force")
@@ -56,44 +46,11 @@ def far() -> Iterator[tuple[Gateway, Namespace, Process]]:
         yield stack.enter_context(Gateway(lab, manifests, options=OPTIONS)), remote, server
 
 
-def restart(gateway: Gateway, *options: Argument) -> None:
-    gateway.stop()
-    gateway.options = options
-    gateway.start()
-
-
-def counted(gateway: Gateway) -> Counter[tuple[str, str]]:
-    """Packets by hook and verdict, agent or not."""
-    dead = gateway.agent is None
-    said = json.loads(gateway.command("status", "-o", "json", check=False).stdout) if dead else gateway.status()
-    return Counter({(x["hook"], x["verdict"]): x["packets"] for x in said["traffic"]["verdicts"]})
-
-
-def by_xdp(gateway: Gateway) -> int:
-    return sum(packets for (hook, _), packets in counted(gateway).items() if hook == "uplink_xdp")
-
-
-def carries(gateway: Gateway, traffic: Traffic) -> bool:
-    """Does XDP carry some of the traffic, now?"""
-    before = by_xdp(gateway)
-    traffic.goes_on(200_000)
-    return by_xdp(gateway) > before
-
-
-def both_ways(gateway: Gateway, endpoint: socket.socket) -> bool:
-    """Does XDP carry a question and its answer? Not before the neighbours are known, which is looked up each second."""
-    before = counted(gateway)
-    ask(endpoint)
-    moved = counted(gateway) - before
-    return min(moved["uplink_xdp", x] for x in ("forwarded", "replied")) > 0
-
-
 def test_each_packet_is_carried_and_counted_once(
     far: tuple[Gateway, Namespace, Process], family: int, protocol: str
 ) -> None:
     gateway, _, _ = far
-    if gateway.options != FORCED:
-        restart(gateway, *FORCED)
+    restart(gateway, *FORCED)
     assert {x.split(",")[0] for x in gateway.status()["xdp"].values()} == {"on"}
     with OPEN[protocol](gateway.lab.client, GATEWAY[family], PORT) as endpoint:
         until(lambda: both_ways(gateway, endpoint), "XDP carries both ways")
@@ -113,8 +70,7 @@ def test_each_packet_is_carried_and_counted_once(
 
 def test_a_trace_shows_what_it_carries(far: tuple[Gateway, Namespace, Process], family: int) -> None:
     gateway, _, _ = far
-    if gateway.options != FORCED:
-        restart(gateway, *FORCED)
+    restart(gateway, *FORCED)
     with associate(gateway.lab.client, GATEWAY[family], PORT) as endpoint:
         until(lambda: both_ways(gateway, endpoint), "XDP carries both ways")
         words = ("--hook", "uplink_xdp", "--gateway", str(GATEWAY[family]), "--seconds", "30", "-o", "json")
@@ -132,8 +88,7 @@ def test_a_trace_shows_what_it_carries(far: tuple[Gateway, Namespace, Process], 
 
 def test_many_flows(far: tuple[Gateway, Namespace, Process], family: int, protocol: str) -> None:
     gateway, _, _ = far
-    if gateway.options != FORCED:
-        restart(gateway, *FORCED)
+    restart(gateway, *FORCED)
     assert outcomes(gateway.lab.client, GATEWAY[family], PORT, protocol, 200) == {"remote": 200}
 
 

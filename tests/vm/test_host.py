@@ -21,6 +21,12 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path, lacking):
     )
 
 
+def test_a_machine_without_taps_cannot_lay_cables(tmp_path):
+    host.require_taps()
+    with pytest.raises(VmError, match=r"cards need .*/tun: No such file or directory\. As root: modprobe tun; "):
+        host.require_taps(tmp_path / "tun")
+
+
 def test_a_program_that_fails_is_said_with_its_last_words():
     with pytest.raises(VmError, match=r"^`sh -c .*` failed \(3\):\nout\nerr$"):
         host.run(["sh", "-c", "echo out; echo err >&2; exit 3"])

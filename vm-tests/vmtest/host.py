@@ -25,6 +25,8 @@ TOOLS: Mapping[str, str] = {
     "zstd": "zstd",
     "apt-get": "apt",
     "setpriv": "util-linux",
+    "unshare": "util-linux",
+    "ip": "iproute2",
 }
 """Program -> the Debian package that has it."""
 
@@ -40,6 +42,17 @@ def require_tools(search_path: str = SEARCH_PATH) -> None:
             f"missing: {', '.join(missing)}. As root: "
             f"apt-get install --no-install-recommends {' '.join(sorted(set(missing.values())))}"
         )
+
+
+def require_taps(device: Path = Path("/dev/net/tun")) -> None:
+    """Raise VmError unless this machine can make the guest's cables (cables.py)."""
+    try:
+        device.open("r+b", buffering=0).close()
+    except OSError as error:
+        raise VmError(
+            f"the guest's network cards need {device}: {error.strerror}. As root: modprobe tun; a container must be "
+            "given the device"
+        ) from error
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None, seconds: float = 600) -> str:

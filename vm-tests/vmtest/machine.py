@@ -6,7 +6,7 @@ Rules:
   - The machine ends by itself: the guest turns it off, or panics and QEMU is told not to reboot. One that does neither
     by its deadline is killed, and so is one that has not said a word after SILENT_SECONDS: it will not.
   - The kernel kills QEMU when this process dies, however it dies: nothing stays running.
-  - No network, no display, nothing of the user's QEMU configuration.
+  - No network but its own cables (cables.py), no display, nothing of the user's QEMU configuration.
 Must never: say whether tests passed; it knows only that the machine ended.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from . import host
+from . import cables, host
 from .errors import VmError
 
 SILENT_SECONDS = 300.0
@@ -58,6 +58,8 @@ class Machine:
     cpus: int = 2
     memory_mb: int = 2048
     accelerator: Accelerator = SOFTWARE
+    cables: int = 0
+    """Between pairs of network cards (cables.py)."""
 
 
 class Output(Protocol):
@@ -79,7 +81,8 @@ def run(
     `silent_seconds`; then the message ends with the console's last lines.
     """
     console = folder / "console.log"
-    command = ["setpriv", "--pdeathsig", "KILL", "--", *_command(machine, console, folder / "result.tar")]
+    around = cables.namespace(machine.cables) if machine.cables else []
+    command = ["setpriv", "--pdeathsig", "KILL", "--", *around, *_command(machine, console, folder / "result.tar")]
     with (folder / "qemu.log").open("w+b") as complaints:
         process = subprocess.Popen(
             command,
@@ -149,6 +152,7 @@ def _command(machine: Machine, console: Path, result: Path) -> list[str]:
     command += ["-serial", f"file:{_escaped(console)}", "-device", "virtio-serial-pci"]
     for name, backend in {"output": "stdio,signal=off", "result": f"file,path={_escaped(result)}"}.items():
         command += ["-chardev", f"{backend},id={name}", "-device", f"virtserialport,chardev={name},name={name}"]
+    command += cables.cards(machine.cables)
     for serial, image in machine.disks.items():
         command += ["-drive", f"file={_escaped(image)},format=raw,if=none,readonly=on,id={serial}"]
         command += ["-device", f"virtio-blk-pci,drive={serial},serial={serial}"]

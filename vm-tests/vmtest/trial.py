@@ -27,6 +27,9 @@ SLOWNESS = 5
 """How much longer than elsewhere the laboratory waits in a guest: an agent's start took 100 s on an emulated, busy
 machine."""
 
+CABLES = 2
+"""Client - node - backend (vm-tests/nic)."""
+
 _TROUBLE = "trouble.txt"
 
 Say = Callable[[str], None]
@@ -44,6 +47,7 @@ def run(
     if not Path(sys.prefix).is_relative_to(root):
         raise VmError(f"run this by the checkout's own environment (make venv); {sys.prefix} is not inside {root}")
     host.require_tools()
+    host.require_taps()
     cache = Cache(default_folder(), say)
     with cache.locked():
         kernel = kernels.own(name, cache) if kernels.is_own(name) else debian.fetch(name, cache)
@@ -54,7 +58,7 @@ def run(
         checkout.write_image(scratch / "checkout.squashfs", root)
         initramfs.write(scratch / "initramfs", kernel, _job(kernel.release, tests), checkout=root, seconds=seconds)
         disks = {"root": guest_root, "modules": kernel.modules_disk, "checkout": scratch / "checkout.squashfs"}
-        guest = Machine(kernel.image, scratch / "initramfs", disks, accelerator=runner)
+        guest = Machine(kernel.image, scratch / "initramfs", disks, accelerator=runner, cables=CABLES)
         say(f"starting {kernel.release} ({runner.name})")
         with keeping(scratch, kept_in(root, name, part)):
             machine.run(guest, scratch, output, seconds=BOOT_SECONDS + seconds)
