@@ -16,7 +16,7 @@ from tests.vm.given import RELEASE, bzimage, given
 
 INIT = b"""#!/bin/busybox sh
 set -e
-/bin/busybox mkdir /proc /sys /dev
+/bin/busybox mkdir -p /dev
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 for module in /modules/*.ko; do /bin/busybox insmod $module; done
 echo all drivers >/dev/vport0p1
