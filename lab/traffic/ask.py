@@ -85,11 +85,17 @@ def connect(
     return _connected(namespace, address, port, socket.SOCK_STREAM, source=source, patience=patience)
 
 
-def associate(namespace: Namespace, address: Address, port: int, source: str = "") -> socket.socket:
+def associate(
+    namespace: Namespace, address: Address, port: int, source: str = "", own_port: int | None = None
+) -> socket.socket:
     """A connected UDP socket in the namespace, at a port that was not used before; `source`: its address.
 
     The kernel would choose at random, and a port that was used a moment ago belongs to a flow that is not new.
+    `own_port`: this one all the same.
     """
+    if own_port is not None:
+        at = (source or UNSPECIFIED[address.version], own_port)
+        return _connected(namespace, address, port, socket.SOCK_DGRAM, source=at)
     while True:
         try:
             own = (source or UNSPECIFIED[address.version], next(_ports))

@@ -98,6 +98,12 @@ class Datagrams:
             thread.join()
         self._endpoint.close()
 
+    @property
+    def own_port(self) -> int:
+        """The client's port."""
+        port: int = self._endpoint.getsockname()[1]
+        return port
+
     def further(self, datagrams: int) -> Callable[[], bool]:
         """Whether so many more datagrams were answered since now."""
         goal = len(self._answered) + datagrams

@@ -73,6 +73,12 @@ class Transfer:
         self._connection.close()
 
     @property
+    def own_port(self) -> int:
+        """The client's port."""
+        port: int = self._connection.getsockname()[1]
+        return port
+
+    @property
     def moved(self) -> int:
         """Octets sent and received so far."""
         return self._sent.octets + self._received.octets

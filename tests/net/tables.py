@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from agent.compile.image import BackendState
 from lab.gateway import Gateway
 from lab.topology import FAMILIES, Address, backend_addresses
 from loader.maps import Map
@@ -106,6 +107,12 @@ class Tables:
         octets = {x.packed.ljust(16, b"\0") for x in backend_addresses(number).values()}
         with Map.open_pinned(self.pins / "backends") as table:
             return {x["state"] for _, x in table.items() if x["address"]["octets"] in octets}
+
+    def addresses_by_id(self) -> dict[int, bytes]:
+        """Of the backends that new flows may go to."""
+        with Map.open_pinned(self.pins / "backends") as table:
+            backends = {key: x for key, x in table.items() if x["state"] == BackendState.ACTIVE}
+        return {key: x["address"]["octets"] for key, x in backends.items() if any(x["address"]["octets"])}
 
     def handshakes(self) -> list[tuple[Address, int]]:
         """Client and seconds since the last packet of each entry; these tables forget by use, not by time."""
