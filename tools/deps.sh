@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages named in tools/packages.txt, and in files given as arguments.
+# Installs the Debian packages named in the files given as arguments; without any, those in tools/packages.txt.
 #
 # Decides: which packages are missing, and that nothing of the distribution starts because of us.
 # Rules:
@@ -14,7 +14,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 policy=/usr/sbin/policy-rc.d
 
-wanted=$(cat "$here/packages.txt" "$@" | sed -e 's/#.*//' | tr -s ' \t\n' ' ')
+[ $# -gt 0 ] || set -- "$here/packages.txt"
+wanted=$(cat "$@" | sed -e 's/#.*//' | tr -s ' \t\n' ' ')
 
 missing=
 for package in $wanted; do

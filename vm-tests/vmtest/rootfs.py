@@ -26,13 +26,13 @@ def build(cache: Cache, extra_packages: Iterable[str]) -> Path:
 
     Raises VmError: not a Debian, no network, no such package.
     """
-    codename = _debian_codename()
+    codename = debian_codename()
     packages = sorted({*_listed(PACKAGES.read_text()), *extra_packages})
 
     def make(folder: Path) -> None:
         tree = folder / "tree"
         sources = folder / "sources.list"
-        sources.write_text(_sources(codename))
+        sources.write_text(apt_sources(codename))
         host.run(
             [
                 "mmdebstrap",
@@ -59,14 +59,15 @@ def _listed(text: str) -> list[str]:
     return [word for line in text.splitlines() for word in line.split("#", 1)[0].split()]
 
 
-def _debian_codename() -> str:
+def debian_codename() -> str:
+    """This machine's release. Raises VmError where it is no Debian."""
     system = platform.freedesktop_os_release()
     if system.get("ID") != "debian" or "VERSION_CODENAME" not in system:
         raise VmError(f"the guest is made from this machine's Debian, and this is {system.get('PRETTY_NAME')}")
     return system["VERSION_CODENAME"]
 
 
-def _sources(codename: str) -> str:
+def apt_sources(codename: str) -> str:
     """Debian's own archives among those that apt knows here, as a sources.list."""
     shown = host.run(
         [
