@@ -6,6 +6,7 @@
 #   make vm-test      the tests on other kernels, in virtual machines (vm-test-fast: in minutes); writes docs/kernels.md
 #   make budget       what the verifiers walk of each program becomes the new measure (tests/bpf/budget.toml)
 #   make test-6.1     the packet tables on Debian's 6.1 kernel, in a virtual machine (also: test-6.12, test-newest)
+#   make vagrant-test a real `vagrant up` by libvirt, in namespaces of its own, with emulated machines
 #   make check        lint, formatting, types, layers
 #   make bench        how fast it is, next to its peers
 #   make bpf          the BPF objects only
@@ -83,4 +84,4 @@ clean:
 	@[ ! -x $(BIN)/python ] || [ "$$(id -u)" != 0 ] || $(BIN)/python -m lab.sweep
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
--include vm-tests/vm.mk bench/bench.mk
+-include vm-tests/vm.mk vm-tests/vagrant.mk bench/bench.mk
