@@ -1,16 +1,18 @@
 # make bench        Penstock next to its peers, one interleaved run; writes docs/bench.md and docs/bench.svg
+# make bench-frames frames that the kernel injects, without ends; writes docs/bench-frames.md and docs/bench-frames.svg
 # make bench-prog   nanoseconds per packet by PROG_RUN; writes docs/bench-prog.md
 # make bench-control  from a changed object to the kernel, by the number of routes; writes docs/bench-control.md
 #
 # BENCH_ARGS: see `python -m bench --help`; a quick look: make bench BENCH_ARGS='--rounds 3 --seconds 0.5 --dry'
 
 BENCH_ARGS ?=
+BENCH_FRAMES_ARGS ?=
 BENCH_PROG_ARGS ?=
 BENCH_CONTROL_ARGS ?=
 BENCH_BPF := $(patsubst bench/%.bpf.c,build/bench/%.bpf.o,$(wildcard bench/*.bpf.c))
 BENCH_ENDS := build/bench/load build/bench/serve
 
-.PHONY: bench bench-prog bench-control bench-deps
+.PHONY: bench bench-frames bench-prog bench-control bench-deps
 
 bench-deps: venv
 	@sh tools/deps.sh bench/packages.txt
@@ -31,6 +33,11 @@ bench: bench-deps bpf $(VENV)/bench-installed
 	@$(MAKE) -s --no-print-directory $(BENCH_ENDS) $(BENCH_BPF)
 	@sh tools/bpffs.sh
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-frames: bench-deps bpf
+	@$(MAKE) -s --no-print-directory $(BENCH_BPF)
+	@sh tools/bpffs.sh
+	@$(BIN)/python -m bench.frames $(BENCH_FRAMES_ARGS)
 
 bench-prog: bench-deps bpf
 	@$(MAKE) -s --no-print-directory $(BENCH_BPF)

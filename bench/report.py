@@ -39,7 +39,8 @@ _METHOD = """\
   the way. What a packet costs shows in ping-pong, connections and UDP; bulk shows little of it.
 - Plain forwarding here has no connection tracking, no firewall and no kube-proxy. On a node that has them, the
   kernel's own way (and so `stack`, which goes it) is slower than here, while `redirect` passes them by.
-- One client, one flow at a time: nothing is said of many cores or many flows. `bench-prog.md` has the cost of a packet.
+- One client, one flow at a time: nothing is said of many cores or many flows. `bench-frames.md` has the node's part
+  alone, `bench-prog.md` the cost of a packet.
 """
 
 

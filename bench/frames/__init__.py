@@ -1,0 +1,1 @@
+"""What the node's part of a packet's way costs: frames that the kernel injects and counts, with no process between."""
