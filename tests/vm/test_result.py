@@ -121,6 +121,15 @@ def test_a_job_without_a_report_says_so(tmp_path):
         read(tmp_path, archive(files))
 
 
+def test_of_a_job_without_tests_its_end_and_its_files_are_what_comes_back(tmp_path):
+    files = came_back("4", tests=5) | {"./page.md": "figures"}
+    del files["./junit.xml"]
+    (tmp_path / "result.tar").write_bytes(archive(files))
+    ended = result.ended(tmp_path / "result.tar", tmp_path)
+    assert ended == result.Ended(exit_code=4, release="6.1.0-56-cloud-amd64", uptime_s=12.34)
+    assert (tmp_path / "page.md").read_text() == "figures"
+
+
 def test_an_archive_cannot_write_beside_its_folder(tmp_path):
     read(tmp_path, archive({**came_back(tests=5), "../outside": "x"}))
     assert not (tmp_path / "outside").exists()

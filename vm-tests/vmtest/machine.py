@@ -39,9 +39,18 @@ class Accelerator:
     option: str
     """QEMU's -accel."""
     cpu: str
+    more: tuple[str, ...] = ()
+    """More words of QEMU's."""
 
 
 SOFTWARE = Accelerator("software emulation", "tcg,thread=multi", "Nehalem")
+COUNTED = Accelerator(
+    "software emulation, in which each instruction takes a nanosecond",
+    "tcg,thread=single",
+    "Nehalem",
+    ("-icount", "shift=0,sleep=off"),
+)
+"""Slower, but what the guest measures does not depend on what else this machine does."""
 KVM = Accelerator("KVM", "kvm", "host")
 
 
@@ -142,6 +151,7 @@ def tail(console: Path, lines: int = 15) -> str:
 def _command(machine: Machine, console: Path, result: Path) -> list[str]:
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     command += ["-M", "q35", "-accel", machine.accelerator.option, "-cpu", machine.accelerator.cpu]
+    command += machine.accelerator.more
     command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mb}M"]
     command += ["-kernel", str(machine.kernel), "-initrd", str(machine.initramfs)]
     # A kernel that oopsed is not one to test on: it panics, and a panic ends the machine at once.

@@ -34,7 +34,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one job."""
+    """The outcome of one run of pytest."""
 
     exit_code: int
     release: str
@@ -63,17 +63,25 @@ class Result:
         return self.properties.get(REFUSED, "")
 
 
-def read(archive: Path, folder: Path) -> Result:
-    """Unpack the archive into `folder` and judge it. Raises VmError when it is missing, cut, or lacks a verdict."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job ended, whatever it was."""
+
+    exit_code: int
+    release: str
+    uptime_s: float
+
+
+def ended(archive: Path, folder: Path) -> Ended:
+    """Unpack the archive into `folder`, and how the job ended. Raises VmError when that is not known."""
     try:
         _unpack(archive, folder)
     except (OSError, tarfile.TarError) as error:
         raise VmError("the machine ended without a result") from error
-    return judged(folder)
+    return _ended(folder)
 
 
-def judged(folder: Path) -> Result:
-    """What an archive that was unpacked there says. Raises VmError when it lacks a verdict."""
+def _ended(folder: Path) -> Ended:
     try:
         exit_code = int((folder / "exit-code").read_text())
         release = (folder / "release").read_text().strip()
@@ -81,11 +89,23 @@ def judged(folder: Path) -> Result:
     except (OSError, ValueError) as error:
         raise VmError("the machine ended without a result") from error
     if exit_code in TIMED_OUT:
-        raise VmError("the tests did not end in the time they were given; the output above shows how far they came")
+        raise VmError("the job did not end in the time it was given; the output above shows how far it came")
+    return Ended(exit_code, release, uptime_s)
+
+
+def read(archive: Path, folder: Path) -> Result:
+    """Unpack the archive into `folder` and judge it. Raises VmError when it is missing, cut, or lacks a verdict."""
+    ended(archive, folder)
+    return judged(folder)
+
+
+def judged(folder: Path) -> Result:
+    """What an archive of pytest's that was unpacked there says. Raises VmError when it lacks a verdict."""
+    job = _ended(folder)
     try:
         suites = list(ET.parse(folder / "junit.xml").getroot().iter("testsuite"))
     except (OSError, ET.ParseError) as error:
-        raise VmError(f"the job ended with {exit_code} and left no test report") from error
+        raise VmError(f"the job ended with {job.exit_code} and left no test report") from error
 
     def total(*kinds: str) -> int:
         return sum(int(suite.get(kind, 0)) for suite in suites for kind in kinds)
@@ -94,9 +114,9 @@ def judged(folder: Path) -> Result:
     passed = total("tests") - failed - skipped
     cases = [case for suite in suites for case in suite.iter("testcase")]
     return Result(
-        exit_code,
-        release,
-        uptime_s,
+        job.exit_code,
+        job.release,
+        job.uptime_s,
         passed,
         failed,
         skipped,
