@@ -1,4 +1,4 @@
-"""`python -m bench`: one run of all peers; writes docs/bench.md and docs/bench.svg."""
+"""`python -m bench`: one run of all peers; writes docs/bench.md and docs/bench.svg, or another page and its picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from bench import machine, report, rounds
 from bench.measures import MEASURES
-from bench.peers import bare, envoy, haproxy, nftables, penstock, plain
+from bench.peers import bare, envoy, haproxy, ipvs, nftables, penstock, plain
 from bench.site import Site
 from lab.process import CommandFailed
 from lab.topology import FAMILIES, LabBusy
@@ -27,8 +27,10 @@ PEERS: Final = (
     haproxy.HAPROXY,
     envoy.ENVOY,
 )
+NAMED_ONLY: Final = (ipvs.WRR, ipvs.MAGLEV)
+"""Those that not every kernel has."""
 _CONTROLS: Final = (plain.PLAIN, plain.AGAIN)
-_DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+_PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 
 
 def _arguments() -> argparse.Namespace:
@@ -38,9 +40,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--family", type=int, choices=FAMILIES, default=4)
     parser.add_argument("--cpu", type=int, default=machine.last_cpu(), help="that everything is pinned to")
     parser.add_argument("--nice", type=int, default=0, help="of all ends: -20 to measure next to other work")
-    parser.add_argument("--peers", nargs="+", metavar="PEER", choices=[x.site for x in PEERS], help="only these")
+    names = [x.site for x in (*PEERS, *NAMED_ONLY)]
+    parser.add_argument("--peers", nargs="+", metavar="PEER", choices=names, help=f"only these of {', '.join(names)}")
     parser.add_argument("--measures", nargs="+", choices=[x.name for x in MEASURES], help="only these")
-    parser.add_argument("--dry", action="store_true", help="print the table, leave docs/ alone")
+    parser.add_argument("--page", type=Path, default=_PAGE, help="write there; the picture beside it")
+    parser.add_argument("--dry", action="store_true", help="print the table, write nothing")
     return parser.parse_args()
 
 
@@ -51,7 +55,7 @@ def _say(line: str) -> None:
 def measure(arguments: argparse.Namespace) -> report.Run:
     """Build every peer's site, try them out, take all rounds."""
     wanted = arguments.peers or [x.site for x in PEERS]
-    peers = [x for x in PEERS if x.site in wanted or x in _CONTROLS]
+    peers = [x for x in (*PEERS, *NAMED_ONLY) if x.site in wanted or x in _CONTROLS]
     measures = [x for x in MEASURES if not arguments.measures or x.name in arguments.measures]
     plan = rounds.Plan(measures, arguments.rounds, round(arguments.seconds * 1000), arguments.family, arguments.cpu)
     load = machine.load()
@@ -81,10 +85,11 @@ def main() -> int:
     if arguments.dry:
         print("\n".join(report.table(run)))
         return 0
-    (_DOCS / "bench.md").write_text(report.markdown(run))
-    (_DOCS / "bench.svg").write_text(report.picture(run))
+    picture = arguments.page.with_suffix(".svg")
+    arguments.page.write_text(report.markdown(run, picture.name))
+    picture.write_text(report.picture(run))
     print("\n".join(report.table(run)))
-    _say(f"written: {_DOCS / 'bench.md'}, {_DOCS / 'bench.svg'}")
+    _say(f"written: {arguments.page}, {picture}")
     return 0
 
 

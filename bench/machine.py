@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from pathlib import Path
 
 
@@ -22,11 +23,27 @@ def last_cpu() -> int:
     return max(os.sched_getaffinity(0))
 
 
+def runner() -> str | None:
+    """What runs the instructions of this virtual machine, as vm-tests says; None on the machine itself."""
+    return os.environ.get("PENSTOCK_ACCELERATOR")
+
+
+def caveat() -> str:
+    """What to say of figures that were taken in a virtual machine, as an item of a list; else nothing."""
+    if runner() is None:
+        return ""
+    said = f"""In a virtual machine ({runner()}), for the sake of its kernel. There is no cache to miss and no lock that
+        waits in such a one: what ways cost relative to each other is another than on hardware, and figures of this page
+        are to be compared with each other alone."""
+    return textwrap.fill(" ".join(said.split()), 120, initial_indent="- ", subsequent_indent="  ") + "\n"
+
+
 def description() -> str:
     """Processor, number of CPUs, kernel."""
     models = [x.split(":", 1)[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
     model = models[0] if models else platform.machine()
-    return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+    where = f", in a virtual machine ({runner()})" if runner() else ""
+    return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}{where}"
 
 
 def load() -> float:

@@ -1,4 +1,4 @@
-"""docs/bench.md and docs/bench.svg, written anew by every run."""
+"""docs/bench.md and docs/bench.svg (of a virtual machine: docs/bench-vm.md), written anew by every run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench import chart, figures
+from bench import chart, figures, machine
 from bench.figures import Figure
 from bench.measures import Measure
 from bench.peers.base import Peer
@@ -25,8 +25,9 @@ _METHOD = """\
 - Peers are interleaved in short rounds; each sample is divided by plain forwarding's of the same round; the figure is
   the median of the rounds, in brackets the quartiles. **Plain kernel forwarding without NAT is 1**, higher is better.
 - A/A control: plain forwarding is there twice, in two labs. A column where it is off by more than 10 % is marked.
-- Two endpoints, weights 1 and 3, chosen for each flow; both are addresses of one backend. All peers but the first
-  five rewrite address and port. Stock settings, one worker for the proxies.
+- Two endpoints, weights 1 and 3, chosen for each flow; both are addresses of one backend. Plain forwarding,
+  no hop and the bare redirects change no address; all others rewrite address and port. Stock settings, one worker for
+  the proxies.
 - *TCP ping-pong*: a byte to and fro on one connection. *TCP connections*: connect, a byte to and fro, the server
   closes, then the client. *In a SYN flood*: the same, and before each connection ten SYNs that nobody follows up, from
   100,000 senders in turn (`bench/flood.h`); what they cost is in the figure. *TCP bulk*: iperf3, one
@@ -40,7 +41,7 @@ _METHOD = """\
 - Plain forwarding here has no connection tracking, no firewall and no kube-proxy. On a node that has them, the
   kernel's own way (and so `stack`, which goes it) is slower than here, while `redirect` passes them by.
 - One client, one flow at a time: nothing is said of many cores or many flows. `bench-frames.md` has the node's part
-  alone, `bench-prog.md` the cost of a packet.
+  alone, `bench-prog.md` the cost of a packet, `bench-vm.md` IPVS.
 """
 
 
@@ -110,7 +111,7 @@ def table(run: Run) -> Iterator[str]:
     yield _row(["*plain forwarding itself, per s*", *(f"*{x} {y}*" for x, y in zip(rates, units, strict=True))])
 
 
-def markdown(run: Run) -> str:
+def markdown(run: Run, picture_name: str) -> str:
     """The whole page."""
     plan = run.plan
     noisy = [x.title for x in plan.measures if figures.is_noisy(figure(run, x, run.control))]
@@ -120,7 +121,7 @@ def markdown(run: Run) -> str:
     lines = [
         "# What it costs to go through Penstock",
         "",
-        "Written by `make bench`; do not edit.",
+        f"Written by `make {'vm-bench' if machine.runner() else 'bench'}`; do not edit.",
         "",
         f"{time.strftime('%Y-%m-%d')}. {run.machine}; everything on CPU {plan.cpu}; IPv{plan.family}; {plan.rounds} "
         f"rounds of {plan.milliseconds / 1000:g} s; load average before the run {run.load:.1f}, and the run got "
@@ -128,9 +129,9 @@ def markdown(run: Run) -> str:
         "",
         *table(run),
         "",
-        "![The same as bars](bench.svg)",
+        f"![The same as bars]({picture_name})",
         "",
-        _METHOD,
+        _METHOD + machine.caveat(),
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""`python -m bench.frames`: writes docs/bench-frames.md and docs/bench-frames.svg."""
+"""`python -m bench.frames`: writes docs/bench-frames.md and docs/bench-frames.svg, or another page and its picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.frames.ways import PROTOCOLS, WAYS, Way
 from lab.process import CommandFailed
 from lab.topology import FAMILIES, LabBusy
 
-_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+_PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "bench-frames.md"
 _TRIAL: Final = 10_000
 
 
@@ -25,7 +25,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=50_000, help="of each sample")
     parser.add_argument("--family", type=int, choices=FAMILIES, default=4)
     parser.add_argument("--cpu", type=int, default=machine.last_cpu(), help="that everything is pinned to")
-    parser.add_argument("--dry", action="store_true", help="print the tables, leave docs/ alone")
+    parser.add_argument("--all", action="store_true", help="the ways too that not every kernel has")
+    parser.add_argument("--page", type=Path, default=_PAGE, help="write there; the picture beside it")
+    parser.add_argument("--dry", action="store_true", help="print the tables, write nothing")
     return parser.parse_args()
 
 
@@ -35,12 +37,13 @@ def _say(line: str) -> None:
 
 def _measured(arguments: argparse.Namespace) -> report.Run:
     """Build all ways, open a flow of each protocol through each, and take all rounds."""
+    ways = [x for x in WAYS if x.everywhere or arguments.all]
     load = machine.load()
     machine.pin(arguments.cpu)
     samples: dict[tuple[Way, str], list[Sample]] = {}
     with ExitStack() as stack:
         flows: dict[tuple[Way, str], Flow] = {}
-        for way in WAYS:
+        for way in ways:
             _say(f"building {way.title}, to {way.where.value}")
             site = stack.enter_context(Site(way.name, way.where))
             way.start(site)
@@ -52,11 +55,11 @@ def _measured(arguments: argparse.Namespace) -> report.Run:
         for number in range(arguments.rounds):
             _say(f"round {number + 1} of {arguments.rounds}")
             for protocol in PROTOCOLS:
-                first = number % len(WAYS)
-                for way in (*WAYS[first:], *WAYS[:first]):
+                first = number % len(ways)
+                for way in (*ways[first:], *ways[:first]):
                     sample = flows[way, protocol].sample(arguments.frames, arguments.cpu)
                     samples[way, protocol].append(sample)
-    return report.Run(WAYS, samples, arguments.family, arguments.cpu, machine.description(), load)
+    return report.Run(ways, samples, arguments.family, arguments.cpu, machine.description(), load)
 
 
 def main() -> int:
@@ -69,9 +72,10 @@ def main() -> int:
         return 1
     print("\n".join(report.tables(run)))
     if not arguments.dry:
-        (_DOCS / "bench-frames.md").write_text(report.markdown(run))
-        (_DOCS / "bench-frames.svg").write_text(report.picture(run))
-        _say(f"written: {_DOCS / 'bench-frames.md'}, {_DOCS / 'bench-frames.svg'}")
+        picture = arguments.page.with_suffix(".svg")
+        arguments.page.write_text(report.markdown(run, picture.name))
+        picture.write_text(report.picture(run))
+        _say(f"written: {arguments.page}, {picture}")
     return 0
 
 

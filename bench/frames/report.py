@@ -1,4 +1,4 @@
-"""docs/bench-frames.md and docs/bench-frames.svg."""
+"""docs/bench-frames.md and docs/bench-frames.svg (of a virtual machine: docs/bench-frames-vm.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import chart, figures
+from bench import chart, figures, machine
 from bench.figures import Figure
 from bench.frames.shot import FRAME
 from bench.frames.site import Sample, Where
@@ -106,7 +106,7 @@ def noisy(run: Run) -> list[str]:
     return [f"{x}, to {way.where.value}" for way, x in controls if figures.is_noisy(figure(run, way, x))]
 
 
-def markdown(run: Run) -> str:
+def markdown(run: Run, picture_name: str) -> str:
     """The whole page."""
     rounds = len(run.samples[run.ways[0], PROTOCOLS[0]])
     frames = run.samples[run.ways[0], PROTOCOLS[0]][0].sent
@@ -119,15 +119,15 @@ def markdown(run: Run) -> str:
     lines = [
         "# What a frame costs the node",
         "",
-        "Written by `make bench-frames`; do not edit.",
+        f"Written by `make {'vm-bench' if machine.runner() else 'bench-frames'}`; do not edit.",
         "",
         f"{time.strftime('%Y-%m-%d')}. {run.machine}; everything on CPU {run.cpu}; IPv{run.family}; {rounds} rounds of "
         f"{frames:,} frames; load average before the run {run.load:.1f}. {verdict}",
         *tables(run),
         "",
-        "![The same as bars](bench-frames.svg)",
+        f"![The same as bars]({picture_name})",
         "",
-        _METHOD,
+        _METHOD + machine.caveat(),
     ]
     return "\n".join(lines)
 

@@ -27,7 +27,8 @@ PROTOCOLS: Final = ("TCP", "UDP")
 class Way:
     """One row. `name`: of its lab. `direct`: the client asks the far end itself, nothing is translated.
 
-    `complete` False: it ends in the node, so what it costs is the injection alone.
+    `complete` False: it ends in the node, so what it costs is the injection alone. `everywhere` False: not every kernel
+    has it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Way:
     start: Callable[[Site], None]
     direct: bool = False
     complete: bool = True
+    everywhere: bool = True
 
     @property
     def asked(self) -> tuple[Mapping[int, Address], int]:
@@ -55,10 +57,13 @@ def _tc(site: Site, *, program: str) -> None:
     site.hook_tc(program, site.lab.node, site.uplink)
 
 
-def _nftables(site: Site) -> None:
+def _lend_gateway_addresses(site: Site) -> None:
+    site.lab.node.ip(f"addr add {GATEWAY[4]}/32 dev {UPLINK}", f"addr add {GATEWAY[6]}/128 dev {UPLINK} nodad")
+
+
+def _nftables(site: Site, *, more: str = "") -> None:
     """Destination NAT; to another machine the source is the node's then, as for Penstock."""
-    node = site.lab.node
-    node.ip(f"addr add {GATEWAY[4]}/32 dev {UPLINK}", f"addr add {GATEWAY[6]}/128 dev {UPLINK} nodad")
+    _lend_gateway_addresses(site)
     rules = "\n    ".join(
         f"{ip} daddr {GATEWAY[family]} {protocol} dport {ASKED} dnat {ip} to {there}:{PORT}"
         for family, ip, there in ((4, "ip", f"{FAR[4]}"), (6, "ip6", f"[{FAR[6]}]"))
@@ -74,9 +79,29 @@ table inet gateway {{
     type nat hook postrouting priority srcnat;
     oifname "{SECOND_UPLINK}" masquerade
   }}
+  {more}
 }}
 """
-    run("nft", "-f", "-", namespace=node.path, stdin=table)
+    run("nft", "-f", "-", namespace=site.lab.node.path, stdin=table)
+
+
+_FLOWTABLE: Final = f"""\
+flowtable established {{ hook ingress priority 0; devices = {{ {UPLINK}, {SECOND_UPLINK} }}; }}
+  chain offered {{
+    type filter hook forward priority filter;
+    meta l4proto {{ tcp, udp }} flow add @established
+  }}
+"""
+
+
+def _ipvs(site: Site) -> None:
+    _lend_gateway_addresses(site)
+    lines = []
+    for gateway, far in ((f"{GATEWAY[4]}", f"{FAR[4]}"), (f"[{GATEWAY[6]}]", f"[{FAR[6]}]")):
+        for option in ("-t", "-u"):
+            lines.append(f"-A {option} {gateway}:{ASKED} -s wrr")
+            lines.append(f"-a {option} {gateway}:{ASKED} -r {far}:{PORT} -m")
+    run("ipvsadm", "--restore", namespace=site.lab.node.path, stdin="\n".join(lines) + "\n")
 
 
 def _penstock(site: Site, *options: str, delivery: str = "stack") -> None:
@@ -97,11 +122,14 @@ WAYS: Final = (
     Way("vbmtc", "bare TC redirect", _MACHINE, partial(_tc, program="redirect_tc"), direct=True),
     Way("vbmpen", "Penstock", _MACHINE, _penstock),
     Way("vbmnft", "nftables DNAT, masquerade", _MACHINE, _nftables),
+    Way("vbmfast", "the same, flowtable", _MACHINE, partial(_nftables, more=_FLOWTABLE), everywhere=False),
+    Way("vbmipvs", "IPVS NAT, destination only", _MACHINE, _ipvs, everywhere=False),
     Way("vbpplain", "plain forwarding", _POD, _nothing, direct=True),
     Way("vbpagain", "plain forwarding, again (A/A)", _POD, _nothing, direct=True),
     Way("vbptc", "bare TC redirect_peer", _POD, partial(_tc, program="redirect_peer_tc"), direct=True),
     Way("vbpstack", "Penstock `stack`", _POD, _penstock),
     Way("vbpredir", "Penstock `redirect`", _POD, partial(_penstock, delivery="redirect")),
     Way("vbpnft", "nftables DNAT", _POD, _nftables),
+    Way("vbpipvs", "IPVS NAT", _POD, _ipvs, everywhere=False),
 )
 """The first two of each far end are the measure of the others, and the control."""
