@@ -19,6 +19,7 @@ AREAS: Mapping[str, str] = {
     "tests/bpf": "packet tables: single packets through the programs",
     "tests/loader": "loader: maps, programs, hooks, upgrades of layouts",
     "tests/net": "end to end: clients, servers, an agent that is killed",
+    "vm-tests/nic": "XDP in the driver of network cards with several queues",
 }
 """Folder of tests -> what they are about."""
 _SHOWN_FAILURES = 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -127,6 +128,17 @@ def test_what_was_forced_and_cannot_be_is_a_fault(on_veth: OnVeth) -> None:
     assert fault == f"--xdp force: it is not on eth0: {said.removeprefix('off: ')}"
     _, said, (fault,) = on_veth.put_on(Xdp.FORCE, without="its program cannot be loaded: no")
     assert said == "off: its program cannot be loaded: no"
+
+
+def test_too_few_queues_are_told_in_the_drivers_words(on_veth: OnVeth) -> None:
+    subprocess.run(["ethtool", "-L", "eth0-peer", "tx", "2"], check=True)
+    is_on, said, (fault,) = on_veth.put_on(Xdp.FORCE)
+    assert not is_on
+    assert said.startswith(
+        "off: the driver refuses: veth: XDP expects number of rx queues not less than peer tx queues"
+    )
+    assert said.endswith(f"(MTU 1500, veth, 1 of {read_nic('eth0').most_queues} queues)")
+    assert fault.startswith("--xdp force: it is not on eth0: the driver refuses: ")
 
 
 def test_a_strangers_program_is_told_of_and_left_alone(on_veth: OnVeth) -> None:
