@@ -32,7 +32,7 @@ VM_ONCE := -k "not checksum-complete and not offloads and not bridged and not [r
 VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \
 	tests/bpf/test_snat.py tests/bpf/test_policy.py tests/loader/test_attach.py tests/loader/test_features.py \
 	tests/bpf/test_xdp.py tests/net/test_reach.py tests/net/test_killed.py vm-tests/nic -k "not checksum-complete \
-	and not offloads and not bridged and not [redirect and not without_any_free_port and not [XDP \
+	and not offloads and not bridged and not [redirect and not without_any_free_port and not accelerated \
 	and (not test_reach or backend_sees) and (not test_killed or lent and TCP) and (not nic or count_the_same)"
 # The limits are for a guest that hangs, on a machine that is busy.
 VM_SECONDS ?= 1800

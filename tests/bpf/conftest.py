@@ -20,7 +20,7 @@ from .world import NETS, Net, World
 
 OpenRig = Callable[..., Rig]
 
-BOTH_BUILDS = pytest.mark.parametrize("accelerated", [False, True], ids=["TC", "XDP first"], indirect=True)
+BOTH_BUILDS = pytest.mark.parametrize("accelerated", [False, True], ids=["TC", "accelerated"], indirect=True)
 """Of a table that packets meet twice: at TC alone, and with XDP in front, which may change nothing of it."""
 
 
