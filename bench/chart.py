@@ -15,7 +15,7 @@ _BAR: Final = 13
 _GAP: Final = 14
 _LEFT: Final = 210
 _WIDTH: Final = 420
-_COLOURS: Final = (
+COLOURS: Final = (
     "#9aa0a6",
     "#c4c7cb",
     "#80868b",
@@ -59,7 +59,7 @@ def svg(groups: Sequence[tuple[str, Sequence[Row]]], colours: Sequence[str]) -> 
 def _bars(group: Sequence[Row], colours: Sequence[str], top: float, scale: float) -> Iterator[str]:
     for number, (title, figure) in enumerate(group):
         y = top + number * _BAR
-        colour = _COLOURS[colours.index(title) % len(_COLOURS)]
+        colour = COLOURS[colours.index(title) % len(COLOURS)]
         middle = y + _BAR / 2 - 1
         yield f'<text x="{_LEFT - 6}" y="{y + 9:.0f}" text-anchor="end">{escape(title)}</text>'
         yield (

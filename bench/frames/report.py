@@ -33,8 +33,8 @@ _METHOD: Final = f"""\
 - *Bare XDP drop* counts in the driver of the node's NIC and goes no further: so much of each row's nanoseconds are the
   injection's. *Bare redirects* put two MACs into the frame and send it on: the floors of their hooks.
 - To a machine behind another NIC Penstock and nftables change all of address, port, source address and source port; the
-  floors and plain forwarding change nothing. Penstock goes from uplink to uplink there, in both ways of delivery. To a
-  pod the client's address stays.
+  floors and plain forwarding change nothing. Penstock goes from uplink to uplink there, in both ways of delivery; with
+  `--xdp force` in the drivers of both. To a pod the client's address stays.
 
 ## Caveats
 
@@ -140,7 +140,11 @@ def picture(run: Run) -> str:
         for protocol in PROTOCOLS:
             rows = ((_plain(way.title), figure(run, way, protocol)) for way in ways)
             groups.append((f"{protocol}, to {where.value}", [(title, seen) for title, seen in rows if seen]))
-    return chart.svg(groups, list(dict.fromkeys(_plain(x.title) for x in run.ways)))
+    colours = [""] * len(chart.COLOURS) * len(Where)
+    for number, where in enumerate(Where):
+        for way in run.to(where):
+            colours[number * len(chart.COLOURS) + way.colour] = _plain(way.title)
+    return chart.svg(groups, colours)
 
 
 def _plain(title: str) -> str:

@@ -27,13 +27,14 @@ PROTOCOLS: Final = ("TCP", "UDP")
 class Way:
     """One row. `name`: of its lab. `direct`: the client asks the far end itself, nothing is translated.
 
-    `complete` False: it ends in the node, so what it costs is the injection alone. `everywhere` False: not every kernel
-    has it.
+    `colour`: of its bar, as chart.py counts them. `complete` False: it ends in the node, so what it costs is the
+    injection alone. `everywhere` False: not every kernel has it.
     """
 
     name: str
     title: str
     where: Where
+    colour: int
     start: Callable[[Site], None]
     direct: bool = False
     complete: bool = True
@@ -104,7 +105,7 @@ def _ipvs(site: Site) -> None:
     run("ipvsadm", "--restore", namespace=site.lab.node.path, stdin="\n".join(lines) + "\n")
 
 
-def _penstock(site: Site, *options: str, delivery: str = "stack") -> None:
+def _penstock(site: Site, *, delivery: str = "stack", options: tuple[str, ...] = ()) -> None:
     manifests = site.lab.directory / "manifests"
     listeners = tuple(Listener(protocol, ASKED, {"far": 1}) for protocol in PROTOCOLS)
     write(World(listeners, {"far": (Pod(NUMBER),)}), manifests)
@@ -115,21 +116,22 @@ def _penstock(site: Site, *options: str, delivery: str = "stack") -> None:
 _MACHINE, _POD = Where.MACHINE, Where.POD
 
 WAYS: Final = (
-    Way("vbmplain", "plain forwarding", _MACHINE, _nothing, direct=True),
-    Way("vbmagain", "plain forwarding, again (A/A)", _MACHINE, _nothing, direct=True),
-    Way("vbmdrop", "bare XDP drop", _MACHINE, partial(_xdp, program="count_xdp"), direct=True, complete=False),
-    Way("vbmxdp", "bare XDP redirect", _MACHINE, partial(_xdp, program="redirect_xdp"), direct=True),
-    Way("vbmtc", "bare TC redirect", _MACHINE, partial(_tc, program="redirect_tc"), direct=True),
-    Way("vbmpen", "Penstock", _MACHINE, _penstock),
-    Way("vbmnft", "nftables DNAT, masquerade", _MACHINE, _nftables),
-    Way("vbmfast", "the same, flowtable", _MACHINE, partial(_nftables, more=_FLOWTABLE), everywhere=False),
-    Way("vbmipvs", "IPVS NAT, destination only", _MACHINE, _ipvs, everywhere=False),
-    Way("vbpplain", "plain forwarding", _POD, _nothing, direct=True),
-    Way("vbpagain", "plain forwarding, again (A/A)", _POD, _nothing, direct=True),
-    Way("vbptc", "bare TC redirect_peer", _POD, partial(_tc, program="redirect_peer_tc"), direct=True),
-    Way("vbpstack", "Penstock `stack`", _POD, _penstock),
-    Way("vbpredir", "Penstock `redirect`", _POD, partial(_penstock, delivery="redirect")),
-    Way("vbpnft", "nftables DNAT", _POD, _nftables),
-    Way("vbpipvs", "IPVS NAT", _POD, _ipvs, everywhere=False),
+    Way("vbmplain", "plain forwarding", _MACHINE, 0, _nothing, direct=True),
+    Way("vbmagain", "plain forwarding, again (A/A)", _MACHINE, 1, _nothing, direct=True),
+    Way("vbmdrop", "bare XDP drop", _MACHINE, 2, partial(_xdp, program="count_xdp"), direct=True, complete=False),
+    Way("vbmxdp", "bare XDP redirect", _MACHINE, 3, partial(_xdp, program="redirect_xdp"), direct=True),
+    Way("vbmtc", "bare TC redirect", _MACHINE, 4, partial(_tc, program="redirect_tc"), direct=True),
+    Way("vbmpen", "Penstock", _MACHINE, 5, _penstock),
+    Way("vbmpenx", "Penstock, XDP", _MACHINE, 6, partial(_penstock, options=("--xdp", "force"))),
+    Way("vbmnft", "nftables DNAT, masquerade", _MACHINE, 7, _nftables),
+    Way("vbmfast", "the same, flowtable", _MACHINE, 8, partial(_nftables, more=_FLOWTABLE), everywhere=False),
+    Way("vbmipvs", "IPVS NAT, destination only", _MACHINE, 9, _ipvs, everywhere=False),
+    Way("vbpplain", "plain forwarding", _POD, 0, _nothing, direct=True),
+    Way("vbpagain", "plain forwarding, again (A/A)", _POD, 1, _nothing, direct=True),
+    Way("vbptc", "bare TC redirect_peer", _POD, 4, partial(_tc, program="redirect_peer_tc"), direct=True),
+    Way("vbpstack", "Penstock `stack`", _POD, 5, _penstock),
+    Way("vbpredir", "Penstock `redirect`", _POD, 6, partial(_penstock, delivery="redirect")),
+    Way("vbpnft", "nftables DNAT", _POD, 7, _nftables),
+    Way("vbpipvs", "IPVS NAT", _POD, 9, _ipvs, everywhere=False),
 )
 """The first two of each far end are the measure of the others, and the control."""
