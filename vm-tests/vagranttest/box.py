@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 from vmtest import host, rootfs
@@ -64,8 +65,9 @@ def build(root: Path, wheel: Path, cache: Cache) -> Path:
     Debian, no network, no such package.
     """
     codename = rootfs.debian_codename()
-    scripts = [root / "tools" / "deps.sh", *sorted(x for x in rootfs.PACKAGES.parent.iterdir() if x.is_file())]
-    ingredients = [x.read_text() for x in (*scripts, CUSTOMIZE, root / "pyproject.toml", Path(__file__))]
+    scripts = (root / "tools" / "deps.sh", rootfs.PACKAGES, rootfs.PACKAGES.with_name("provision.sh"), CUSTOMIZE)
+    libraries_named = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    ingredients = (*(x.read_text() for x in scripts), *libraries_named, Path(__file__).read_text())
 
     def make(folder: Path) -> None:
         tree, libraries = folder / "tree", folder / "libraries"
