@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import machine
-from bench.prog import cases, report, ring
+from bench.prog import cases, remote, report, ring
 from bench.prog.frames import Hook
 from bench.prog.way import PODS, SOME_FLOWS, DataPath, Setup, data_path
 from bench.site import BUILD
@@ -135,12 +135,14 @@ def main() -> int:
             _again_and_again(paths, timings)
             _connections(paths, timings)
             floors = _floors(lab, paths)
+        with Lab("bprog", Shape(backends=PODS)) as lab:
+            afar = remote.measure(lab)
         crowds = _crowds()
     except (cases.Broken, LabBusy) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     about = f"{time.strftime('%Y-%m-%d')}. {machine.description()}; load average {machine.load():.1f}."
-    page = report.markdown(SETUPS, timings, floors, crowds, about)
+    page = report.markdown(SETUPS, timings, floors, afar, crowds, about=about)
     if not arguments.dry:
         (_DOCS / "bench-prog.md").write_text(page)
     print(page)

@@ -120,9 +120,10 @@ class Segment:
         return bytes(frame)
 
 
-def connection(path: DataPath, family: int, name: str) -> list[Segment]:
-    """A whole connection of the client to A or B, whose backend is the other one."""
-    here, there, backend = client(family), gateway(name, family), gateway("b" if name == "a" else "a", family)
+def connection(path: DataPath, family: int, name: str, here: frames.End | None = None) -> list[Segment]:
+    """A whole connection of the client (or of `here`) to A or B, whose backend is the other one."""
+    here = here or client(family)
+    there, backend = gateway(name, family), gateway("b" if name == "a" else "a", family)
     transport = 14 + (20 if family == 4 else 40)
     back = reply_hook(path)
 

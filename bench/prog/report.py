@@ -98,7 +98,9 @@ def markdown(
     setups: Sequence[Setup],
     timings: Timings,
     floors: Sequence[tuple[str, Timing]],
+    remote: Timings,
     crowds: Crowds,
+    *,
     about: str,
 ) -> str:
     """The whole page."""
@@ -115,6 +117,10 @@ def markdown(
         *(f"| {title} | **{x.median:.0f}** ({x.best}) |" for title, x in floors),
         "",
         *_table((x for x in rows if x.program), setups, timings, hooks=True),
+        "",
+        "To a remote backend (both addresses and ports and the hop limit change, and it leaves by a NIC):",
+        "",
+        *_table((row for row, _ in remote), [setup for _, setup in remote][:1], remote, hooks=True),
         "",
         "Each packet of another flow:",
         "",

@@ -32,12 +32,13 @@ PODS: Final = {"a": 11, "b": 12}
 PORTS: Final = {"a": 80, "b": 8080}
 _TC: Final = Path(__file__).resolve().parents[2] / "build" / "tc.bpf.o"
 _GENERATION: Final = 1
+Interfaces = dict[Hook, Interface]
 SOME_FLOWS: Final = 131072 + 16384  # flows: the default installation's
 
 
 def entry_of(role: int, mac: bytes) -> dict[str, Any]:
     """`struct interface`."""
-    return {"role": role, "mac": mac, "snat_sources4": 0, "snat_sources6": 0}
+    return {"role": role, "mac": mac, "snat_sources4": 0, "snat_sources6": 0, "has_xdp": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,10 @@ class Setup:
 class DataPath:
     """The programs loaded with a setup, the maps as the agent would have written them."""
 
-    def __init__(self, loaded: Object, setup: Setup, interfaces: dict[Hook, Interface]) -> None:
+    def __init__(self, loaded: Object, spec: ObjectSpec, pins: Path, setup: Setup, interfaces: Interfaces) -> None:
         self.object = loaded
+        self.spec = spec
+        self.pins = pins
         self.setup = setup
         self.interfaces = interfaces
         self.hooks = loaded.btf.enum("hook")
@@ -153,8 +156,9 @@ def data_path(lab: Lab, setup: Setup) -> Iterator[DataPath]:
     sizes = {f"tcp_flows{family}": 2 * (setup.flows + SOME_FLOWS) for family in FAMILIES}
     pins.mkdir(parents=True)
     try:
-        with Object.load(ObjectSpec(_TC, rodata, sizes), pins) as loaded:
-            path = DataPath(loaded, setup, interfaces)
+        spec = ObjectSpec(_TC, rodata, sizes)
+        with Object.load(spec, pins) as loaded:
+            path = DataPath(loaded, spec, pins, setup, interfaces)
             for name in PODS:
                 interface = _interface(lab, lab.host_end(name))
                 role = loaded.btf.enum("interface_role")["INTERFACE_POD"]
