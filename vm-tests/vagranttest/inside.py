@@ -23,7 +23,7 @@ GATEWAYS = ("gw1", "gw2")
 QUESTIONS = 40
 """Of each family, on top of those that `vagrant up` asks."""
 UP_SECONDS = 2400.0
-"""On two idle processors it took seven minutes."""
+"""On two busy processors it took ten minutes."""
 ASK_SECONDS = 300.0
 
 

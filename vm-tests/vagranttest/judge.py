@@ -48,8 +48,9 @@ def _untold(up: str, gateways: Iterable[str]) -> Iterable[str]:
     if not answers(up):
         yield "`vagrant up` did not show who answered the client"
     for gateway in gateways:
-        if not re.search(rf"\b{gateway}: +Gateway default/vagrant\b", up):
-            yield f"`vagrant up` did not show the status of {gateway}"
+        for backend in BACKENDS:
+            if not re.search(rf"\b{gateway}: +default/{backend}:\d+ +\d", up):
+                yield f"`vagrant up` did not show what {gateway} counted for {backend}"
 
 
 def _unanswered(got: Answers) -> Iterable[str]:
