@@ -41,7 +41,7 @@ _METHOD = """\
 - Plain forwarding here has no connection tracking, no firewall and no kube-proxy. On a node that has them, the
   kernel's own way (and so `stack`, which goes it) is slower than here, while `redirect` passes them by.
 - One client, one flow at a time: nothing is said of many cores or many flows. `bench-frames.md` has the node's part
-  alone, `bench-prog.md` the cost of a packet, `bench-vm.md` IPVS.
+  alone, `bench-frames-vm.md` IPVS's and a flowtable's, `bench-prog.md` the cost of a packet.
 """
 
 

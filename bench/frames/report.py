@@ -39,7 +39,7 @@ _METHOD: Final = f"""\
 ## Caveats
 
 - One flow, one CPU, requests only: best case for every row. `bench-prog.md` has many flows, `bench.md` both directions
-  and new connections.
+  and new connections; `bench-frames-vm.md` has IPVS and a flowtable, on a kernel that has them.
 - A veth's driver has no DMA and no doorbell. A NIC's adds the same to each row, which brings all ratios nearer to 1.
 - Plain forwarding here has no connection tracking, no firewall and no kube-proxy.
 """
