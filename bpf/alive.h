@@ -3,8 +3,8 @@
  * Is a flow that has an entry alive?
  *
  * Decides: whether a UDP flow is whole and young enough, and whether a flow's backend is there.
- * Rules: UDP's table may evict one half: the other one restores it. TCP's twin is looked at when a flag changes the state
- * (translate.h).
+ * Rules: UDP's table may evict one half: the other one restores it. TCP's twin is looked at when a flag changes the
+ * state (translate.h).
  * Must never: end a flow whose backend has gone: what its client is told is for translate.h.
  */
 #ifndef PENSTOCK_ALIVE_H

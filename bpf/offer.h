@@ -3,8 +3,8 @@
  * What a listener makes of a packet that would begin a flow.
  *
  * Decides: whether it gets a backend, and what becomes of it if not.
- * Rules: asked in this order: may flows begin at all, the policy, the backend's share, the room. Whoever is turned away is
- * counted at the listener, and answered if that is worth it and the rate allows.
+ * Rules: asked in this order: may flows begin at all, the policy, the backend's share, the room. Whoever is turned away
+ * is counted at the listener, and answered if that is worth it and the rate allows.
  * Must never: begin the flow (admit.h).
  */
 #ifndef PENSTOCK_OFFER_H

@@ -151,8 +151,8 @@ static __always_inline __u8 state_by_fins(const struct flow *f, const struct flo
 }
 
 /*
- * Has the sender of this direction come so far? What it has sent has passed here; of more than 2 GiB, yes. Of its octets
- * the headers are no data, so it may not have quite.
+ * Has the sender of this direction come so far? What it has sent has passed here; of more than 2 GiB, yes. Of its
+ * octets the headers are no data, so it may not have quite.
  */
 static __always_inline int may_have_sent(const struct flow *f, __u32 seq)
 {

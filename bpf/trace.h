@@ -3,9 +3,9 @@
  * How a packet ends: it is counted, and shown to whoever traces.
  *
  * A tracer is a program in `tracers`, of the hook's own type, which is called last, by a tail call: it finds in this
- * CPU's packet what became of it, and must return its `action`. An empty slot costs nothing: the kernel turns the call into a jump past it.
- * Why not fexit, or a probe: there are kernels without kprobes, and such as refuse trampolines (lockdown), that do
- * this.
+ * CPU's packet what became of it, and must return its `action`. An empty slot costs nothing: the kernel turns the call
+ * into a jump past it. Why not fexit, or a probe: there are kernels without kprobes, and such as refuse trampolines
+ * (lockdown), that do this.
  *
  * Decides: nothing of the packet: what is left is to count and to show it.
  * Rules: `tracers` is not pinned, and the agent does not keep it open. The kernel empties a program array when no

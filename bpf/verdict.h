@@ -3,9 +3,9 @@
  * Counting: every packet at every hook ends in exactly one verdict.
  *
  * Decides: which cell a packet is counted in.
- * Rules: only end() in trace.h calls count(), and the story (tc.bpf.c, xdp.bpf.c) that, for what ends there. Everything
- * below them returns a verdict.
- * A packet is counted as the wire's: gso_segs of a super-packet.
+ * Rules: only end() in trace.h calls count(), and the story (tc.bpf.c, xdp.bpf.c) that, for what ends there; what XDP
+ * passes TC counts. Everything below them returns a verdict. A packet is counted as the wire's: gso_segs of a
+ * super-packet.
  * Must never: count a packet twice, or not at all.
  */
 #ifndef PENSTOCK_VERDICT_H

@@ -3,8 +3,8 @@
  * Whether a packet may leave by its flow's next hop without the stack.
  *
  * Decides: what keeps a packet from that: it is larger than the way, its hops are spent, there is no way.
- * Rules: a next hop that has expired is looked up again by whoever meets it; one that leads to another kind of interface
- * than the flow goes to is none.
+ * Rules: a next hop that has expired is looked up again by whoever meets it; one that leads to another kind of
+ * interface than the flow goes to is none.
  * Must never: decide what becomes of a packet that may not.
  */
 #ifndef PENSTOCK_WAY_OUT_H

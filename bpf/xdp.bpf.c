@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The packet's way, as XDP sees it: what leaves by a NIC, and what is dropped without a word. The accelerator: whatever it
- * passes goes to TC (tc.bpf.c, which is to be read first), as if there were no XDP.
+ * The packet's way, as XDP sees it: what leaves by a NIC, and what is dropped without a word. The accelerator: whatever
+ * it passes goes to TC (tc.bpf.c, which is to be read first), as if there were no XDP.
  *
  *   parse -> TCP or UDP, whole, plain headers, to this machine?
  *         -> known flow of a remote backend, either direction, established, nothing but data in it?

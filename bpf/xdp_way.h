@@ -4,8 +4,8 @@
  *
  * Decides: that, and which packet goes by TC so that the kernel looks after its neighbours.
  * Rules:
- *   - Its next hop is known, with a neighbour's MAC, and the interface takes frames from XDP: the one that it came in by,
- *     or one with our program on it. (A driver loses what it is given without, and tells nobody.)
+ *   - Its next hop is known, with a neighbour's MAC, and the interface takes frames from XDP: the one that it came in
+ *     by, or one with our program on it. (A driver loses what it is given without, and tells nobody.)
  *   - XDP cannot ask the kernel for a neighbour. One that is never asked for is believed until the end of days, though
  *     its machine may have gone; so of all packets to a neighbour one in ASK_SECONDS goes by TC, which asks.
  * Must never: change an entry so that TC would do something else with the packet.
