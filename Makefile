@@ -12,7 +12,7 @@
 #   make bpf          the BPF objects only
 #   make wheel        what is shipped, in build/wheel
 #   make clean        what was built, and what a run that died left behind
-#
+
 # Debian's Python on purpose: bcc, for tracing, is a Debian package, and the environment sees the system's packages.
 
 PYTHON := /usr/bin/python3

@@ -71,7 +71,7 @@ class VerifierRejected(LoaderError):
 
 
 class HookTaken(LoaderError):
-    """Somebody else's filter stands where ours would go; it was left alone."""
+    """Somebody else's filter, or XDP program, stands where ours would go; it was left alone."""
 
 
 class DriverRefused(LoaderError):

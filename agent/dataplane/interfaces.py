@@ -2,10 +2,10 @@
 
 Decides: the role of each interface (uplink, our own, pod), and in which order a pass works: first our own interface,
 since the programs name it; then hooks, XDP's before an uplink's entry tells of it; then what leads packets to them,
-routes and multicast memberships. Rules: a pass
-reads the node afresh and is harmless when nothing changed (some milliseconds; watch.py says when to make one). An
-interface that comes, goes, or changes its MAC is the normal case and no error; what cannot be done now becomes a note
-and is tried again at the next pass. Must never: touch an interface that has no role.
+routes and multicast memberships. Rules: a pass reads the node afresh and is harmless when nothing changed (some
+milliseconds; watch.py says when to make one). An interface that comes, goes, or changes its MAC is the normal case and
+no error; what cannot be done now becomes a note and is tried again at the next pass. Must never: touch an interface
+that has no role.
 """
 
 from __future__ import annotations
