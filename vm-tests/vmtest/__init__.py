@@ -3,6 +3,6 @@
 One concern per module: `matrix` (several kernels), `progress` and `follow` (what is seen meanwhile), `table` (what is
 written down), `trial` (one kernel), `kernels` and `debian` (which, and its files), `rootfs` and `initramfs` (what the
 guest starts from), `environment` (what the virtual environment needs of the guest), `checkout` (the project as a disk),
-`accelerator` and `machine` (QEMU, bounded in time), `result` (what came back), `cache` (what is kept between runs),
-`host` (programs of this machine).
+`accelerator`, `machine` and `cables` (QEMU, bounded in time, and its network cards), `result` (what came back), `cache`
+(what is kept between runs), `host` (programs of this machine). `job` runs another module than pytest.
 """

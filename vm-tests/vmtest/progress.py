@@ -1,4 +1,4 @@
-"""What the person who waits for several kernels sees: a line for each, alive on a terminal.
+"""What the person who waits for several kernels, or machines, sees: a line for each, alive on a terminal.
 
 Rules: in a pipe or a file nothing is redrawn; there a line is written when a kernel's phase changes, and at each tenth
 of its tests. Must never: know what the tests are.
@@ -20,7 +20,7 @@ _BAR = 20
 
 
 class Lane:
-    """One kernel's way from waiting to its verdict."""
+    """One kernel's, or machine's, way from waiting to its verdict."""
 
     def __init__(self, label: str) -> None:
         self.label = label
