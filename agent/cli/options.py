@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,14 @@ def sizes_and_limits(command: _F) -> _F:
             help=f"Room for so many {_ROOM[size.name]}. " + from_to(*TABLE_BOUNDS[size.name]),
         )(command)
     return command
+
+
+def network(_: click.Context, __: click.Parameter, value: str | None) -> IPv4Network | IPv6Network | None:
+    """What an option says that takes an address or a network (click's `callback`)."""
+    try:
+        return None if value is None else ip_network(value, strict=False)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def from_to(lowest: int, highest: int) -> str:

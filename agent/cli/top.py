@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from agent.cli import ranking
 from agent.cli.last_report import last_report
-from agent.cli.options import places
+from agent.cli.options import network, places
 from agent.cli.problems import as_cli_errors
 from agent.cli.screen import console, show
 from agent.dataplane.view import View
@@ -36,13 +36,6 @@ class _Shown:
     top: Top
     seconds: float
     took: float
-
-
-def _network(_: click.Context, __: click.Parameter, value: str | None) -> IPv4Network | IPv6Network | None:
-    try:
-        return None if value is None else ip_network(value, strict=False)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -63,7 +56,7 @@ def _network(_: click.Context, __: click.Parameter, value: str | None) -> IPv4Ne
 )
 @click.option("--listener", default="", metavar="[[NAMESPACE/]GATEWAY/]NAME", help="Only flows through this listener.")
 @click.option(
-    "--source", metavar="CIDR", callback=_network, help="Only flows of clients there: an address, or a network."
+    "--source", metavar="CIDR", callback=network, help="Only flows of clients there: an address, or a network."
 )
 @places
 def top(

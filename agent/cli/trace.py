@@ -15,7 +15,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import click
 import msgspec
 
 from agent import report as reports
-from agent.cli.options import places
+from agent.cli.options import network, places
 from agent.cli.problems import as_cli_errors
 from agent.dataplane.hooks import HOOKS
 from agent.dataplane.network import beside_agent
@@ -46,13 +46,6 @@ _NAMES = 1.0
 """Seconds for which names are taken to be what they were."""
 
 
-def _network(_: click.Context, __: click.Parameter, value: str | None) -> IPv4Network | IPv6Network | None:
-    try:
-        return None if value is None else ip_network(value, strict=False)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> Address | None:
     try:
         return None if value is None else ip_address(value)
@@ -69,7 +62,7 @@ def _verdicts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> 
 
 
 @click.command()
-@click.option("--client", metavar="CIDR", callback=_network, help="Only packets from or to there.")
+@click.option("--client", metavar="CIDR", callback=network, help="Only packets from or to there.")
 @click.option("--gateway", metavar="ADDRESS", callback=_address, help="Only packets to or from that address.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Only packets with that port, at either end.")
 @click.option("--protocol", type=click.Choice(list(_PROTOCOLS)), help="Only packets of that protocol.")
