@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from agent.compile.image import BackendEntry
+from agent.dataplane import records
 from agent.dataplane.errors import KernelRefused, NotInstalled, TablesOfAnother
 from agent.dataplane.sets import in_force
 from loader.attach import attachments
@@ -126,6 +128,13 @@ class Tables:
     def names(self, enum: str) -> tuple[str, ...]:
         """Names of an enum's members by their number; the member that counts the others is left out."""
         return tuple(x.name for x in sorted(self.btf.enum(enum)) if not x.name.endswith("_COUNT"))
+
+    def endpoint(self, number: int) -> BackendEntry | None:
+        """Of that number in `backends`, as it is now; None of the ids that are reserved, and past the end."""
+        if number < int(self.btf.enum("backend_id")["BACKEND_FIRST"]):
+            return None
+        found = self.backends.get(number)
+        return records.backend_of(found) if found else None
 
     def close(self) -> None:
         """Twice is once."""

@@ -30,7 +30,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from agent.compile.image import BackendEntry
-from agent.dataplane import records
 from agent.dataplane.errors import KernelRefused, NodeUnfit, NotInstalled, SlotTaken, translated
 from agent.dataplane.network import require_hooks
 from agent.dataplane.tables import Tables
@@ -136,10 +135,7 @@ class Tracer:
     @translated()
     def backend(self, number: int) -> BackendEntry | None:
         """The endpoint of that number, as it is now."""
-        if number < int(self._tables.btf.enum("backend_id")["BACKEND_FIRST"]):
-            return None
-        found = self._tables.backends.get(number)
-        return records.backend_of(found) if found else None
+        return self._tables.endpoint(number)
 
     def close(self) -> None:
         """Twice is once."""

@@ -194,7 +194,7 @@ class Trial:
             flow=flow,
             slot=self._slot(packet, asked, run.chosen, settings["hash_seed"]) if is_new else None,
             backend_id=backend_id,
-            backend=self._backend(backend_id),
+            backend=self._tables.endpoint(backend_id),
             way_out=name_of(flow.ifindex) if flow else "",
             snat_ports=(settings["snat_port_min"], settings["snat_port_max"]),
             same_build=same_build,
@@ -240,12 +240,6 @@ class Trial:
         policy = self._tables.policies.get(listener.policy_id)
         by_client = policy["flags"] & self._tables.btf.enum("policy_flag")["POLICY_AFFINITY"]
         return int(policy[f"affinity{flow.source.version}"]) if by_client else 0
-
-    def _backend(self, number: int) -> BackendEntry | None:
-        if number < int(self._tables.btf.enum("backend_id")["BACKEND_FIRST"]):
-            return None
-        found = self._tables.backends.get(number)
-        return records.backend_of(found) if found else None
 
 
 def _way_to(netlink: IPRoute, address: Address) -> int:
