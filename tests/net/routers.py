@@ -27,9 +27,11 @@ class Hash(enum.Enum):
 
     A packet and its answer have the client's address and port in common and nothing else: the gateway's stand in the
     one, the backend's in the other.
+    All name fields (policy 3): policy 1 takes the hash that a packet has already, which in a laboratory is its
+    sender's own, and another one after a timeout (Linux 6.18). Off a wire it is the NIC's, or none.
     """
 
-    BOTH_ENDS = (1, 0x37)
+    BOTH_ENDS = (3, 0x01 | 0x02 | 0x04 | 0x10 | 0x20)
     SOURCE = (3, 0x01 | 0x04 | 0x10)
     DESTINATION = (3, 0x02 | 0x04 | 0x20)
 
