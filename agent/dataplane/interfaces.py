@@ -81,7 +81,8 @@ class Interfaces:
         found: Mapping[int, Link] = {}
         if self._settings.delivery is Delivery.REDIRECT:
             found = pods.choose(backends, links, routes)
-        accelerated = self._accelerator.put_on(chosen.links, backends, routes)
+        tagged = {x.vlan_of for x in links.values() if x.vlan_of}
+        accelerated = self._accelerator.put_on(chosen.links, backends, routes, tagged)
         wires = {
             **{index: Wire(Role.POD, link) for index, link in found.items()},
             **{

@@ -25,7 +25,8 @@ class Link:
     """An interface of this network namespace.
 
     `mac` is six octets (zero where there is none), `master` the ifindex of the bridge or bond it belongs to or 0,
-    `peer_elsewhere` whether its other end is in another network namespace (a container's interface).
+    `peer_elsewhere` whether its other end is in another network namespace (a container's interface), `vlan_of` the
+    ifindex of the interface whose tagged frames are its, or 0.
     """
 
     index: int
@@ -36,11 +37,12 @@ class Link:
     ethernet: bool
     master: int
     peer_elsewhere: bool
+    vlan_of: int = 0
 
 
 def read_links(netlink: IPRoute) -> Mapping[int, Link]:
     """Every interface by its ifindex."""
-    return {link.index: link for link in map(_link, netlink.link("dump", ext_mask=_SKIP_STATISTICS))}
+    return {link.index: link for link in map(link_of, netlink.link("dump", ext_mask=_SKIP_STATISTICS))}
 
 
 def node_addresses(netlink: IPRoute) -> frozenset[Address]:
@@ -59,16 +61,20 @@ def name_of(index: int) -> str:
         return f"interface {index}"
 
 
-def _link(message: Any) -> Link:
+def link_of(message: Any) -> Link:
+    """Of one message of rtnetlink."""
     get = message.get_attr
     info = get("IFLA_LINKINFO")
+    kind = (info.get_attr("IFLA_INFO_KIND") or "") if info else ""
+    is_elsewhere = get("IFLA_LINK_NETNSID") is not None
     return Link(
         index=message["index"],
         name=get("IFLA_IFNAME"),
-        kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
+        kind=kind,
         mac=bytes.fromhex((get("IFLA_ADDRESS") or "").replace(":", ""))[:6].ljust(6, b"\0"),
         mtu=get("IFLA_MTU") or 0,
         ethernet=message["ifi_type"] == _ARPHRD_ETHER,
         master=get("IFLA_MASTER") or 0,
-        peer_elsewhere=get("IFLA_LINK_NETNSID") is not None,
+        peer_elsewhere=is_elsewhere,
+        vlan_of=(get("IFLA_LINK") or 0) if kind == "vlan" and not is_elsewhere else 0,
     )

@@ -32,12 +32,13 @@ class _Request(ctypes.Structure):
 @dataclass(frozen=True, slots=True)
 class Nic:
     """`driver`: its name. `lro` and `gro_hw`: segments are merged before anybody sees them; `gro_hw_fixed`: for good.
-    `queues` of `most_queues` that it could have."""
+    `strips_tags`: VLAN tags are taken off frames before XDP sees them. `queues` of `most_queues` that it could have."""
 
     driver: str = ""
     lro: bool = False
     gro_hw: bool = False
     gro_hw_fixed: bool = False
+    strips_tags: bool = False
     queues: int = 0
     most_queues: int = 0
 
@@ -58,6 +59,7 @@ def read_nic(name: str) -> Nic:
         "rx-lro" in on,
         "rx-gro-hw" in on,
         "rx-gro-hw" in fixed,
+        "rx-vlan-hw-parse" in on,  # `ethtool -k` calls it rx-vlan-offload
         queues,
         most,
     )

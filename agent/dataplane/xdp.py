@@ -58,15 +58,19 @@ class Accelerator:
         self._why = why
 
     def put_on(
-        self, uplinks: Mapping[int, Link], backends: Iterable[Address], routes: Collection[Route]
+        self,
+        uplinks: Mapping[int, Link],
+        backends: Iterable[Address],
+        routes: Collection[Route],
+        tagged: Collection[int] = (),
     ) -> Accelerated:
-        """Attach it where it is due; what became of each uplink."""
+        """Attach it where it is due; what became of each uplink. `tagged`: interfaces that have VLANs."""
         before = {x.ifindex for x in xdp.attachments(self._pins) if x.alive}
         is_due = self._mode is Xdp.FORCE or bool(before & uplinks.keys()) or any_behind(uplinks, backends, routes)
         on, says, faults = set(), {}, []
         for index, link in sorted(uplinks.items()):
             nic = read_nic(link.name) if self._mode is not Xdp.OFF else Nic()
-            why = self._why_not(link, nic, is_due) or self._attach(index, link, nic)
+            why = self._why_not(link, nic, is_due, index in tagged) or self._attach(index, link, nic)
             if why is None:  # the interface has gone
                 continue
             if not why:
@@ -82,13 +86,13 @@ class Accelerator:
             if x.ifindex not in elsewhere_than:
                 xdp.detach(x, self._pins)
 
-    def _why_not(self, link: Link, nic: Nic, is_due: bool) -> str:
+    def _why_not(self, link: Link, nic: Nic, is_due: bool, has_vlans: bool) -> str:
         if self._mode is Xdp.OFF:
             return "--xdp off"
         if self._program is None:
             return self._why
         if self._mode is Xdp.AUTO:
-            return unfit(link, nic) or ("" if is_due else _WAITS)
+            return unfit(link, nic, has_vlans) or ("" if is_due else _WAITS)
         return ""
 
     def _attach(self, index: int, link: Link, nic: Nic) -> str | None:
@@ -107,19 +111,24 @@ class Accelerator:
         return ""
 
 
-def unfit(link: Link, nic: Nic) -> str:
+def unfit(link: Link, nic: Nic, has_vlans: bool = False) -> str:
     """Why an interface gets no XDP unless it is forced; "" if it does. Pure."""
     if link.kind:
         return f"{link.name} is a {link.kind} and no NIC"
     if not nic.driver:
         return f"{link.name} does not tell its driver"
-    if nic.lro:
-        return f"LRO is on: ethtool -K {link.name} lro off"
-    if nic.gro_hw and nic.gro_hw_fixed:
-        return "rx-gro-hw is on, and the driver cannot switch it off"
     if link.mtu > LARGEST_MTU:
         return f"MTU {link.mtu} is more than the {LARGEST_MTU} that XDP has room for"
-    return ""
+    if has_vlans and nic.strips_tags:  # XDP would take a VLAN's frames for the interface's own
+        return f"it has VLANs, and the driver takes their tags off: ethtool -K {link.name} rxvlan off"
+    return _merges(link, nic)
+
+
+def _merges(link: Link, nic: Nic) -> str:
+    """The same, where segments come merged."""
+    if nic.lro:
+        return f"LRO is on: ethtool -K {link.name} lro off"
+    return "rx-gro-hw is on, and the driver cannot switch it off" if nic.gro_hw and nic.gro_hw_fixed else ""
 
 
 def any_behind(uplinks: Collection[int], backends: Iterable[Address], routes: Collection[Route]) -> bool:

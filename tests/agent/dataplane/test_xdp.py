@@ -43,6 +43,13 @@ def test_whatever_is_not_says_why(link: Link, nic: Nic, said: str) -> None:
     assert said in unfit(link, nic)
 
 
+def test_a_vlans_frames_are_not_the_interfaces_own() -> None:
+    """A NIC that takes the tags off shows XDP both alike."""
+    strips = replace(NIC, strips_tags=True)
+    assert unfit(LINK, strips, has_vlans=True).endswith("ethtool -K eth0 rxvlan off")
+    assert unfit(LINK, strips) == unfit(LINK, NIC, has_vlans=True) == ""
+
+
 def route(network: str, interface: int) -> Route:
     x = ip_network(network)
     return Route(x.version, int(x.network_address), x.prefixlen, interface)
@@ -80,6 +87,9 @@ def test_what_the_driver_says_is_read(node: Node) -> None:
     assert (nic.driver, nic.lro) == ("veth", False)
     assert 1 <= nic.queues <= nic.most_queues
     assert read_nic("gone0") == Nic()
+    assert nic.strips_tags
+    subprocess.run(["ethtool", "-K", "eth0", "rxvlan", "off"], check=True)
+    assert not read_nic("eth0").strips_tags
 
 
 class OnVeth:
