@@ -341,7 +341,7 @@ struct nexthop {
 	__u8 dmac[6];
 	__u8 smac[6];
 	__u16 mtu;
-	__u16 pad;
+	__u16 neighbour; /* a mix of its address: of those with one MAC each is another neighbour */
 };
 
 /*

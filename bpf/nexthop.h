@@ -45,6 +45,16 @@ static __always_inline __u32 route_mtu(const struct flow *f, int family)
 	return mtu ? *mtu : 0;
 }
 
+/* A mix of the next hop's address, with which the look-up has replaced the destination's (IPv4's in the first word). */
+static __always_inline __u16 mix_of_neighbour(const struct bpf_fib_lookup *fib)
+{
+	__u32 mixed = 0;
+
+	for (int i = 0; i < 4; i++)
+		mixed = mixed * 31 + fib->ipv6_dst[i];
+	return mixed * 0x9e3779b1 >> 16;
+}
+
 /* Role of the interface that leads to where `f` sends its packets, 0 for none; fills in f->nexthop. */
 VERIFIED_ONCE int nexthop_refresh(context *ctx, struct flow *f, int family)
 {
@@ -66,6 +76,7 @@ VERIFIED_ONCE int nexthop_refresh(context *ctx, struct flow *f, int family)
 	f->nexthop.ifindex = ifindex;
 	__builtin_memcpy(f->nexthop.dmac, fib.dmac, 6);
 	__builtin_memcpy(f->nexthop.smac, fib.smac, 6);
+	f->nexthop.neighbour = mix_of_neighbour(&fib);
 	/* The MTU is told only together with a neighbour, or when nothing could be longer than it. */
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
 		look_up_route(ctx, f, family, 0xffff, &fib);

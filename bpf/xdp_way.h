@@ -7,7 +7,8 @@
  *   - Its next hop is known, with a neighbour's MAC, and the interface takes frames from XDP: the one that it came in
  *     by, or one with our program on it. (A driver loses what it is given without, and tells nobody.)
  *   - XDP cannot ask the kernel for a neighbour. One that is never asked for is believed until the end of days, though
- *     its machine may have gone; so of all packets to a neighbour one in ASK_SECONDS goes by TC, which asks.
+ *     its machine may have gone; so of all packets to a neighbour one in ASK_SECONDS goes by TC, which asks. A neighbour is
+ *     an address: a router's two families, and what moves from router to router, may share a MAC.
  * Must never: change an entry so that TC would do something else with the packet.
  */
 #ifndef PENSTOCK_XDP_WAY_H
@@ -30,7 +31,7 @@ static __always_inline __u32 neighbour_of(const struct nexthop *nexthop)
 	__u32 hash = mix_word(hash_seed, nexthop->ifindex);
 
 	hash = mix_word(hash, WORD(nexthop->dmac, 0));
-	return finish_hash(mix_word(hash, *(const __u16 *)(nexthop->dmac + 4)));
+	return finish_hash(mix_word(hash, *(const __u16 *)(nexthop->dmac + 4) | (__u32)nexthop->neighbour << 16));
 }
 
 /* Is it for this packet to have its neighbour asked for? */

@@ -57,7 +57,7 @@ from .rig import (
 )
 from .spoilt import can_be_run, mutated
 from .story import between, ip
-from .world import CLIENT_MAC, ROUTER_MAC, V4, Net
+from .world import CLIENT_MAC, NETS, ROUTER_MAC, V4, Net
 
 FOR_EVER = 2**32 - 1
 AT_TC, AT_XDP = False, True
@@ -253,6 +253,26 @@ def test_of_all_packets_to_a_neighbour_one_in_some_seconds_has_it_asked_for(lent
         assert by_xdp(lent, flow.request()) is None  # nobody has asked for this one yet
     finally:
         lent.world.node.ip(f"neigh replace {_router(net)} lladdr {ROUTER_MAC} dev uplink")
+
+
+def test_neighbours_that_share_a_mac_are_asked_for_each(open_rig: OpenRig, protocol: int) -> None:
+    """A router's addresses of both families, and those that move from router to router, are not one neighbour."""
+    rig, mac = open_rig(), f"02:00:00:01:00:{protocol:02x}"
+    for net in NETS:
+        rig.world.node.ip(f"neigh replace {_router(net)} lladdr {mac} dev uplink")
+    try:
+        for net in NETS:
+            lend(rig, net, [net.node])
+            flow = begin(rig, net, protocol)
+            ways = []
+            for _ in range(2):
+                expire(rig, net, protocol, 0)
+                ways.append(by_xdp(rig, flow.request()) is not None)
+            assert ways == [False, True], net.name
+    finally:
+        for net in NETS:
+            rig.world.node.ip(f"neigh replace {_router(net)} lladdr {ROUTER_MAC} dev uplink")
+            lend(rig, net, [])
 
 
 def test_a_neighbour_that_nobody_knows_is_for_tc(lent: Rig, net: Net, protocol: int) -> None:
