@@ -33,6 +33,9 @@ LARGEST_MTU = 3_498
 _WAITS = "no backend is behind an uplink yet, and for others it does nothing"
 
 
+_ON_MEMBERS = "a bond takes the program, but its members run it, as if each were the uplink"
+
+
 @dataclass(frozen=True, slots=True)
 class Accelerated:
     """`on`: uplinks that carry the program, by ifindex. `says`: a line for each uplink, by name. `faults`: where it was
@@ -93,7 +96,7 @@ class Accelerator:
             return self._why
         if self._mode is Xdp.AUTO:
             return unfit(link, nic, has_vlans) or ("" if is_due else _WAITS)
-        return ""
+        return _ON_MEMBERS if link.kind == "bond" else ""
 
     def _attach(self, index: int, link: Link, nic: Nic) -> str | None:
         """Empty if it is on, else why not; None if the interface has gone."""

@@ -100,10 +100,10 @@ class OnVeth:
         self.pins = loaded.tables.pins
         self.program = program.program(XDP_PROGRAM)
 
-    def put_on(self, mode: Xdp, *, without: str = "") -> tuple[bool, str, tuple[str, ...]]:
+    def put_on(self, mode: Xdp, *, without: str = "", kind: str = "veth") -> tuple[bool, str, tuple[str, ...]]:
         """Is it on afterwards, what is said of eth0, and the faults."""
         accelerator = Accelerator(mode, None if without else self.program, self.pins, without)
-        link = self.node.links()["eth0"]
+        link = replace(self.node.links()["eth0"], kind=kind)
         found = accelerator.put_on({link.index: link}, [ip_address("10.1.0.9")], [route("10.1.0.0/24", link.index)])
         accelerator.take_off(found.on)
         (said,) = found.says.values()
@@ -138,6 +138,14 @@ def test_what_was_forced_and_cannot_be_is_a_fault(on_veth: OnVeth) -> None:
     assert fault == f"--xdp force: it is not on eth0: {said.removeprefix('off: ')}"
     _, said, (fault,) = on_veth.put_on(Xdp.FORCE, without="its program cannot be loaded: no")
     assert said == "off: its program cannot be loaded: no"
+
+
+def test_not_on_a_bond_where_it_would_do_nothing(on_veth: OnVeth) -> None:
+    """Its driver takes the program, and runs it with the member's index: to the program that is no uplink."""
+    is_on, said, (fault,) = on_veth.put_on(Xdp.FORCE, kind="bond")
+    assert not is_on
+    assert said.startswith("off: a bond takes the program, but its members run it")
+    assert fault == f"--xdp force: it is not on eth0: {said.removeprefix('off: ')}"
 
 
 def test_too_few_queues_are_told_in_the_drivers_words(on_veth: OnVeth) -> None:
