@@ -7,6 +7,7 @@
 #   make test-6.1       the packet tables on one kernel; any name works: test-6.12, test-newest
 #   make kernels-table  docs/kernels.md from what was last seen on VM_KERNELS in each part
 #   make budget         what the verifiers of this machine and of VM_KERNELS walk becomes tests/bpf/budget.toml
+#   make vm-test-nodes  two nodes with a kernel each, behind a router that spreads clients over them
 #   make vm-selftest    tries the runner itself: guests that die, hang, lie
 #
 # A kernel of one's own is its bzImage and its folder of modules (.ko, .ko.xz or .ko.zst), with BTF; of drivers it needs
@@ -42,7 +43,7 @@ VM_WHOLE_SECONDS ?= 7200
 
 VMTEST = PYTHONPATH=vm-tests $(BIN)/python -m vmtest
 
-.PHONY: vm-deps vm-objects vm-test vm-tables vm-net kernels-table vm-test-fast budget vm-selftest
+.PHONY: vm-deps vm-objects vm-test vm-tables vm-net kernels-table vm-test-fast budget vm-test-nodes vm-selftest
 vm-deps: deps
 	@sh tools/deps.sh vm-tests/packages.txt
 
@@ -78,6 +79,11 @@ test-6.%: vm-objects
 
 test-newest: vm-objects
 	@$(VMTEST) --seconds $(VM_SECONDS) newest $(VM_TESTS)
+
+# Here and in the guests all takes longer: both machines are emulated at once.
+vm-test-nodes: vm-objects
+	@sh tools/bpffs.sh
+	@PENSTOCK_LAB_SLOWNESS=5 $(BIN)/python -m pytest vm-tests/nodes
 
 vm-selftest: vm-deps venv
 	@$(BIN)/python -m pytest vm-tests/selftest

@@ -6,7 +6,8 @@ Rules:
   - The machine ends by itself: the guest turns it off, or panics and QEMU is told not to reboot. One that does neither
     by its deadline is killed, and so is one that has not said a word after SILENT_SECONDS: it will not.
   - The kernel kills QEMU when this process dies, however it dies: nothing stays running.
-  - No network but its own cables (cables.py), no display, nothing of the user's QEMU configuration.
+  - No network but its own cables (cables.py) and what `devices` has, no display, nothing of the user's QEMU
+    configuration.
 Must never: say whether tests passed; it knows only that the machine ended.
 """
 
@@ -16,7 +17,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -69,6 +70,8 @@ class Machine:
     accelerator: Accelerator = SOFTWARE
     cables: int = 0
     """Between pairs of network cards (cables.py)."""
+    devices: Sequence[str] = ()
+    """More of QEMU's command line."""
 
 
 class Output(Protocol):
@@ -166,7 +169,7 @@ def _command(machine: Machine, console: Path, result: Path) -> list[str]:
     for serial, image in machine.disks.items():
         command += ["-drive", f"file={_escaped(image)},format=raw,if=none,readonly=on,id={serial}"]
         command += ["-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
-    return command
+    return [*command, *machine.devices]
 
 
 def _escaped(path: Path) -> str:
