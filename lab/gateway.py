@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lab.process import Argument, Process, run, within
 from lab.topology import UPLINK, Address, Lab
-from lab.wait import PATIENCE, SLOWNESS, until
+from lab.wait import PATIENCE, until
 
 PENSTOCK: Final = Path(sys.executable).parent / "penstock"
 WITHOUT_TCX: Final = Path(__file__).parent / "without_tcx.py"
@@ -120,9 +120,10 @@ class Gateway:
     def status(self) -> Status:
         """What the agent says of itself at /status: the value that `penstock status -o json` prints.
 
-        Raises OSError when no agent answers.
+        Raises OSError when no agent answers. An agent that is starting takes its time: who gives up on it resets a
+        connection, and tests count those of the node.
         """
-        with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=10 * SLOWNESS) as answer:
+        with self.lab.node.inside(), urllib.request.urlopen(STATUS_URL, timeout=PATIENCE) as answer:
             return dict(json.load(answer))
 
     def sees(self, backend: Address) -> Mapping[str, Any]:
