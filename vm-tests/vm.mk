@@ -1,6 +1,7 @@
 # Tests on other kernels, in virtual machines: KVM where it was seen to work, else software emulation, which is slow.
 #
-#   make vm-test        the tests of tests/bpf, tests/loader and tests/net on each of VM_KERNELS; writes docs/kernels.md.
+#   make vm-test        packet tables, loader, network cards and a part of tests/net on each of VM_KERNELS; writes
+#                       docs/kernels.md.
 #                       Its parts are vm-tables and vm-net, also for one kernel after another; at once with make -j2, for
 #                       a guest keeps little more than one processor busy
 #   make vm-test-fast   of those what fits into minutes, on 6.1 and 6.12
@@ -26,16 +27,15 @@ VM_TESTS ?= $(VM_TABLES) --maxfail=10 -k "not checksum-complete"
 # End to end by one way of setting up a node, `stack`: the others are tried on the developers' kernel. VM_NET=tests/net is
 # all; test_upgrade and test_upgrade_remote need a compiler there.
 VM_NET ?= vm-tests/nic $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py killed.py)
-# Of both parts, what the developers' kernel is enough for.
-VM_ONCE := -k "not checksum-complete and not offloads and not bridged and (not [redirect or redirect_neigh)"
+# Of all these, what the developers' kernel is not enough for.
+VM_ONCE := not checksum-complete and not offloads and not bridged and (not [redirect or redirect_neigh)
 # A table for each concern, a client of each protocol and family, XDP in a card's driver, and an agent that is killed
 # while both have flows; all that in some minutes of emulation.
 VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \
 	tests/bpf/test_snat.py tests/bpf/test_policy.py tests/bpf/test_xdp.py tests/loader/test_attach.py \
 	tests/loader/test_features.py tests/net/test_reach.py tests/net/test_killed.py \
 	vm-tests/nic/test_xdp.py::test_driver_and_gateway_count_the_same \
-	-k "not checksum-complete and not offloads and not bridged and (not [redirect or redirect_neigh) \
-	and not without_any_free_port and not accelerated and (not test_reach or backend_sees) \
+	-k "$(VM_ONCE) and not without_any_free_port and not accelerated and (not test_reach or backend_sees) \
 	and (not test_killed or lent and TCP)"
 # The limits are for a guest that hangs, on a machine that is busy.
 VM_SECONDS ?= 1800
@@ -56,11 +56,11 @@ vm-test: vm-tables vm-net
 
 # What failed here vm-test tells at its end, with the table.
 vm-tables: vm-objects
-	@$(VMTEST) --part tables --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" $(VM_TABLES) $(VM_ONCE) || [ $$? -le 2 ]
+	@$(VMTEST) --part tables --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" $(VM_TABLES) -k "$(VM_ONCE)" || [ $$? -le 2 ]
 
 vm-net: vm-objects
 	@$(VMTEST) --part net --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" vm-tests/smoke/test_kernel.py $(VM_NET) \
-		$(VM_ONCE) || [ $$? -le 2 ]
+		-k "$(VM_ONCE)" || [ $$? -le 2 ]
 
 kernels-table: venv
 	@$(VMTEST) --table docs/kernels.md "$(VM_KERNELS)" tables net

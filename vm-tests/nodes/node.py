@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vmtest import accelerator, checkout, debian, environment, host, initramfs, machine, rootfs
+from vmtest import accelerator, cables, checkout, debian, environment, host, initramfs, machine, rootfs
 from vmtest.cache import Cache, default_folder
 from vmtest.errors import VmError
 from vmtest.machine import Machine
@@ -36,6 +36,7 @@ class Image:
 
     def __init__(self, root: Path, kernel: str, folder: Path) -> None:
         host.require_tools()
+        host.require_taps()
         cache = Cache(default_folder(), print)
         with cache.locked():
             self.kernel = debian.fetch(kernel, cache)
@@ -55,12 +56,8 @@ class Image:
         job = ["env", "PYTHONUNBUFFERED=1", f"PYTHONPATH={self.root}:{self.root / 'vm-tests'}"]
         job += [f"PENSTOCK_LAB_SLOWNESS={SLOWNESS}", sys.executable, "-m", "nodes.guest", str(node)]
         initramfs.write(archive, self.kernel, job, checkout=self.root, seconds=SECONDS)
-        devices = []
-        for number in range(len(UPLINKS)):
-            devices += ["-netdev", f"tap,id=nic{number},ifname=tap{number},script=no,downscript=no,queues={queues}"]
-            # Two vectors for each queue, one each for what concerns all. No firmware: nobody boots from it.
-            nic = f"virtio-net-pci,netdev=nic{number},mac={mac(node, number)},mq=on,vectors={2 * queues + 2},romfile="
-            devices += ["-device", nic]
+        cards = [cables.card(number, mac(node, number), queues) for number in range(len(UPLINKS))]
+        devices = [word for card in cards for word in card]
         return Machine(self.kernel.image, archive, self.disks, accelerator=self.runner, devices=devices)
 
 

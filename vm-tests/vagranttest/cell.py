@@ -20,7 +20,6 @@ from vmtest.errors import VmError
 
 KEPT = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt")
 """Where libvirt keeps things: in the cell, empty folders of this run's."""
-TUN = Path("/dev/net/tun")
 TOOLS = ("vagrant", "libvirtd", "virsh", "qemu-system-x86_64", "qemu-img", "dnsmasq", "iptables", "rsync")
 QEMU_CONF = """user = "root"
 group = "root"
@@ -43,8 +42,7 @@ def require(search_path: str = host.SEARCH_PATH) -> None:
         raise VmError("this needs root")
     if missing := [tool for tool in TOOLS if shutil.which(tool, path=search_path) is None]:
         raise VmError(f"missing: {', '.join(missing)}; `make vagrant-deps` installs what has them")
-    if not TUN.exists():
-        raise VmError(f"there is no {TUN}, which machines are connected by: modprobe tun")
+    host.require_taps()
 
 
 def run(scratch: Path, words: Sequence[str], *, seconds: float) -> int:

@@ -23,12 +23,15 @@ def namespace(cables: int) -> list[str]:
 
 def cards(cables: int) -> list[str]:
     """QEMU's options."""
-    options: list[str] = []
-    for number in range(2 * cables):
-        tap = f"tap,id=card{number},ifname=tap{number},queues={QUEUES},script=no,downscript=no"
-        nic = f"virtio-net-pci,netdev=card{number},mac={MAC}:{number:02x},mq=on,vectors={2 * QUEUES + 2},romfile="
-        options += ["-netdev", tap, "-device", nic]
-    return options
+    return [word for number in range(2 * cables) for word in card(number, f"{MAC}:{number:02x}", QUEUES)]
+
+
+def card(number: int, mac: str, queues: int) -> list[str]:
+    """QEMU's options for a card at the end of tapNUMBER, which is there when QEMU starts."""
+    tap = f"tap,id=card{number},ifname=tap{number},queues={queues},script=no,downscript=no"
+    # Two vectors for each queue, one each for what concerns all. No firmware: nobody boots from it.
+    nic = f"virtio-net-pci,netdev=card{number},mac={mac},mq=on,vectors={2 * queues + 2},romfile="
+    return ["-netdev", tap, "-device", nic]
 
 
 def _laid(cables: int) -> Iterator[str]:

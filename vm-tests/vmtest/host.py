@@ -45,13 +45,13 @@ def require_tools(search_path: str = SEARCH_PATH) -> None:
 
 
 def require_taps(device: Path = Path("/dev/net/tun")) -> None:
-    """Raise VmError unless this machine can make the guest's cables (cables.py)."""
+    """Raise VmError unless this machine can make taps, which guests' network cards end in."""
     try:
         device.open("r+b", buffering=0).close()
     except OSError as error:
         raise VmError(
-            f"the guest's network cards need {device}: {error.strerror}. As root: modprobe tun; a container must be "
-            "given the device"
+            f"guests' network cards need {device}: {error.strerror}. As root: modprobe tun; a container must be given "
+            "the device"
         ) from error
 
 
