@@ -122,7 +122,7 @@ struct interface {
 	__u8 mac[6];
 	__u8 snat_sources4; /* how many entries of snat_sources it has, by family */
 	__u8 snat_sources6;
-	__u8 has_xdp; /* our XDP program is on it, so XDP may send frames out of it */
+	__u8 has_xdp; /* our XDP program is on it, and its driver takes what XDP redirects from others */
 	__u8 pad[3];
 };
 

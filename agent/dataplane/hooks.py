@@ -46,7 +46,7 @@ _ORDER = [program for hooks in HOOKS.values() for program, _ in hooks]
 @dataclass(frozen=True, slots=True)
 class Wire:
     """An interface and its role. `sources`: addresses that it lends to flows whose backend cannot see the client.
-    `has_xdp`: our XDP program is on it (xdp.py)."""
+    `has_xdp`: our XDP program is on it, and its driver takes frames from other interfaces (xdp.py)."""
 
     role: Role
     link: Link

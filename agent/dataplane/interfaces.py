@@ -86,7 +86,7 @@ class Interfaces:
         wires = {
             **{index: Wire(Role.POD, link) for index, link in found.items()},
             **{
-                index: Wire(Role.UPLINK, link, snat.sources(wanted, index, held), index in accelerated.on)
+                index: Wire(Role.UPLINK, link, snat.sources(wanted, index, held), index in accelerated.targets)
                 for index, link in chosen.links.items()
             },
             own.index: Wire(Role.LOCAL, own),

@@ -5,8 +5,8 @@ Decides: on which uplinks our XDP program is. `force`: on all. `off`: on none. `
 allow it, and as soon as a backend is behind an uplink: what is for pods on the node XDP only passes on. Once on it
 stays on, over a restart as well, for to put it on or off stops the NIC for a moment.
 Rules: each uplink has a line for `penstock status`: "on, ..." or "off: why". The driver has the last word, and its own
-words are told. The interface's entry says that frames may be sent there by XDP only while the program is on it
-(hooks.py writes it): so it is put on before that, and taken off after.
+words are told. The interface's entry says that frames may be sent there by XDP only while the program is on it, and if
+its driver takes them (xdp_target.py): hooks.py writes it, so the program is put on before that, and taken off after.
 Must never: change a setting of a NIC; replace a program that is not ours.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from agent.dataplane.fib import Route
 from agent.dataplane.links import Link
 from agent.dataplane.nic import Nic, read_nic
+from agent.dataplane.xdp_target import is_xdp_target
 from agent.settings import Xdp
 from loader import xdp
 from loader.errors import DriverRefused, HookTaken, InterfaceGone, LoaderError
@@ -31,17 +32,17 @@ LARGEST_MTU = 3_498
 """Of a frame that is in one page beside what drivers keep there; some take a little more."""
 
 _WAITS = "no backend is behind an uplink yet, and for others it does nothing"
-
-
+_NO_TARGET = "; for frames that came in elsewhere its driver has no way out, so they go by TC"
 _ON_MEMBERS = "a bond takes the program, but its members run it, as if each were the uplink"
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerated:
-    """`on`: uplinks that carry the program, by ifindex. `says`: a line for each uplink, by name. `faults`: where it was
-    to be forced and cannot be."""
+    """`on`: uplinks that carry the program, by ifindex; `targets`: those that take frames from other interfaces.
+    `says`: a line for each uplink, by name. `faults`: where it was to be forced and cannot be."""
 
     on: frozenset[int]
+    targets: frozenset[int]
     says: Mapping[str, str]
     faults: tuple[str, ...] = ()
 
@@ -70,18 +71,24 @@ class Accelerator:
         """Attach it where it is due; what became of each uplink. `tagged`: interfaces that have VLANs."""
         before = {x.ifindex for x in xdp.attachments(self._pins) if x.alive}
         is_due = self._mode is Xdp.FORCE or bool(before & uplinks.keys()) or any_behind(uplinks, backends, routes)
-        on, says, faults = set(), {}, []
+        on, targets, says, faults = set(), set(), {}, []
         for index, link in sorted(uplinks.items()):
             nic = read_nic(link.name) if self._mode is not Xdp.OFF else Nic()
             why = self._why_not(link, nic, is_due, index in tagged) or self._attach(index, link, nic)
             if why is None:  # the interface has gone
                 continue
-            if not why:
-                on.add(index)
-            elif self._mode is Xdp.FORCE:
-                faults.append(f"--xdp force: it is not on {link.name}: {why}")
-            says[link.name] = f"off: {why}" if why else f"on{_queues(nic)}"
-        return Accelerated(frozenset(on), says, tuple(faults))
+            if why:
+                says[link.name] = f"off: {why}"
+                if self._mode is Xdp.FORCE:
+                    faults.append(f"--xdp force: it is not on {link.name}: {why}")
+                continue
+            on.add(index)
+            says[link.name] = f"on{_queues(nic)}"
+            if is_xdp_target(index, nic.driver):
+                targets.add(index)
+            else:
+                says[link.name] += _NO_TARGET
+        return Accelerated(frozenset(on), frozenset(targets), says, tuple(faults))
 
     def take_off(self, elsewhere_than: Collection[int]) -> None:
         """Detach it from all other interfaces."""

@@ -99,6 +99,7 @@ class OnVeth:
         self.node, self.index = node, node.add_veth("eth0", "10.1.0.1/24")
         self.pins = loaded.tables.pins
         self.program = program.program(XDP_PROGRAM)
+        self.is_target = False
 
     def put_on(self, mode: Xdp, *, without: str = "", kind: str = "veth") -> tuple[bool, str, tuple[str, ...]]:
         """Is it on afterwards, what is said of eth0, and the faults."""
@@ -106,6 +107,7 @@ class OnVeth:
         link = replace(self.node.links()["eth0"], kind=kind)
         found = accelerator.put_on({link.index: link}, [ip_address("10.1.0.9")], [route("10.1.0.0/24", link.index)])
         accelerator.take_off(found.on)
+        self.is_target = bool(found.targets)
         (said,) = found.says.values()
         assert bool(found.on) == said.startswith("on")
         assert bool(found.on) == any(x.alive for x in xdp.attachments(self.pins))
@@ -125,6 +127,15 @@ def test_on_a_veth_only_if_it_is_forced(on_veth: OnVeth) -> None:
         assert (is_on, faults) == (True, ())
         assert said.startswith("on, veth")
     assert on_veth.put_on(Xdp.OFF) == (False, "off: --xdp off", ())
+
+
+def test_whether_it_takes_frames_from_others_is_the_drivers_to_say(on_veth: OnVeth) -> None:
+    """A veth does while its other end has NAPI: with XDP or with GRO."""
+    for gro, is_target in (("off", False), ("on", True), ("off", False)):
+        subprocess.run(["ethtool", "-K", "eth0-peer", "gro", gro], check=True)
+        is_on, said, faults = on_veth.put_on(Xdp.FORCE)
+        assert (is_on, on_veth.is_target, faults) == (True, is_target, ())
+        assert said.endswith("so they go by TC") is not is_target
 
 
 def test_what_was_forced_and_cannot_be_is_a_fault(on_veth: OnVeth) -> None:
