@@ -67,14 +67,16 @@ class Traffic:
         """Moved so far by all transfers."""
         return sum(transfer.moved for transfer in self.transfers)
 
-    def finish(self) -> None:
-        """End everything in order; fails if anything was lost, changed or reset."""
+    def finish(self, spare: int = 0) -> None:
+        """End everything in order; fails if anything was lost, changed or reset. `spare`: so many datagrams of each
+        stream may be lost, where a NIC stood still."""
         for transfer in self.transfers:
             result = transfer.finish()
             assert result.whole, result
         for exchange in self.datagrams:
             counted = exchange.finish()
-            assert (counted.lost, counted.doubled, counted.refused) == (0, 0, 0), counted
+            assert counted.lost <= spare, counted
+            assert (counted.doubled, counted.refused) == (0, 0), counted
             assert len(counted.backends) == 1, "a flow moved to another backend"
 
         def ended() -> bool:
