@@ -20,7 +20,9 @@ import socketserver
 import struct
 import sys
 import threading
+from collections.abc import Mapping
 from ipaddress import IPv6Address
+from typing import Any
 
 from lab.traffic import stream
 from lab.traffic.ask import ABORT, END, abort_on_close
@@ -35,6 +37,12 @@ def _who(name: str, peer: tuple[str, int, int, int]) -> bytes:
     return json.dumps({"backend": name, "peer": shown, "port": peer[1]}).encode() + b"\n"
 
 
+def tell(report: Mapping[str, Any]) -> None:
+    """A line on standard output, whole: print() writes its end by itself when nothing is buffered (`python -u`)."""
+    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.flush()
+
+
 class _Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6
     allow_reuse_address = True
@@ -47,7 +55,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is told in one line, not in a traceback."""
-        print(json.dumps({"peer": str(client_address), "error": repr(sys.exception())}), flush=True)
+        tell({"peer": str(client_address), "error": repr(sys.exception())})
 
 
 class _Ask(socketserver.StreamRequestHandler):
@@ -98,7 +106,7 @@ class _Stream(socketserver.BaseRequestHandler):
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1)
         report = {"stream": dataclasses.asdict(result), "sent": sent.octets, "problems": problems}
-        print(json.dumps(report), flush=True)
+        tell(report)
 
 
 def _answer_datagrams(name: str, endpoint: socket.socket) -> None:
