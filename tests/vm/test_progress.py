@@ -7,6 +7,8 @@ from vmtest import progress
 from vmtest.follow import Follower
 from vmtest.progress import Lane, shown
 
+from lab.wait import until
+
 
 def test_lines_tell_phases_tenths_and_the_verdict(monkeypatch):
     monkeypatch.setattr(progress, "EVERY_S", 0.005)
@@ -38,8 +40,4 @@ def test_a_terminal_shows_every_kernel_at_once():
 
 
 def wait_for(written: io.StringIO, text: str) -> None:
-    for _ in range(1000):
-        if text in written.getvalue():
-            return
-        progress.time.sleep(0.005)
-    raise AssertionError(written.getvalue())
+    until(lambda: text in written.getvalue(), f"{text!r} is written", seen=written.getvalue)
