@@ -3,7 +3,9 @@
  * A wire that loses packets, has others arrive twice, and others late: some of each thousand, chosen by a generator
  * with a fixed seed.
  *
- * Rules: IPv4 and IPv6 only, so that ARP and neighbour discovery do not fail instead; ICMPv6 passes for that reason.
+ * Rules: who sent a packet that is lost must not learn of it: of TC_ACT_SHOT on the way out he is told, and sends it
+ * again at once, or gives up (a listener forgets the connection whose SYN-ACK it could not repeat, and resets it later).
+ * IPv4 and IPv6 only, so that ARP and neighbour discovery do not fail instead; ICMPv6 passes for that reason.
  * The second of a packet passes here once more; it is known by its mark, and passes. One packet at a time is late, a
  * whole TCP segment on its way out (its unfinished checksum is where that of the one behind which it goes is): one to
  * three others overtake it. If none come, it is sent again by who waits for it.
@@ -61,6 +63,12 @@ struct {
 	__type(key, __u32);
 	__type(value, struct late);
 } late SEC(".maps");
+
+/* Gone, and reported as sent. */
+static __always_inline int to_nowhere(void)
+{
+	return bpf_redirect(0, 0);
+}
 
 /* splitmix64: the n-th number depends on n and the seed alone. */
 static __always_inline __u64 number(__u64 n)
@@ -146,7 +154,7 @@ int lose(struct __sk_buff *skb)
 	drawn = number(__sync_fetch_and_add(&c->seen, 1)) % 1000;
 	if (drawn < lose_per_thousand) {
 		__sync_fetch_and_add(&c->lost, 1);
-		return TC_ACT_SHOT;
+		return to_nowhere();
 	}
 	if (drawn < lose_per_thousand + double_per_thousand) {
 		skb->mark = PASSED;
@@ -165,10 +173,9 @@ int lose(struct __sk_buff *skb)
 
 		if (became > 0)
 			__sync_fetch_and_add(&c->late, 1);
-		return became < 0 ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return became < 0 ? to_nowhere() : TC_ACT_UNSPEC;
 	}
 	if (drawn < lose_per_thousand + double_per_thousand + late_per_thousand && keep(skb, l, 1 + drawn % 3))
-		/* to nowhere: of TC_ACT_SHOT the sender is told, and sends the segment again */
-		return bpf_redirect(0, 0);
+		return to_nowhere();
 	return TC_ACT_UNSPEC;
 }
