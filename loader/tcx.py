@@ -1,32 +1,28 @@
 """Attaching by TCX links (kernel 6.6), pinned so that they outlive us.
 
-Rules: one pin per program and interface, links/<program>-<ifindex>. A pin that is there is adopted and its program
-replaced in place (BPF_LINK_UPDATE): no packet passes unseen. A pinned link whose interface has gone is dead and is
-replaced by a new one. At ingress we come first, before anyone who may take the packet away; at egress last, to see what
-really leaves. Of two sets of ours the later one stands behind the earlier: a packet that has passed the earlier one as
-not in force any more then meets the later one, never the other way round. Other programs on the hook are not touched.
+Rules: one pin per program and interface (links.py) in links/. At ingress we come first, before anyone who may take the
+packet away; at egress last, to see what really leaves. Of two sets of ours the later one stands behind the earlier: a
+packet that has passed the earlier one as not in force any more then meets the later one, never the other way round.
+Other programs on the hook are not touched.
 libbpf 1.1 knows no TCX, hence the raw system call to create a link.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from loader import bpffs
-from loader.errors import InterfaceGone, LoaderError
+from loader import bpffs, links
+from loader.errors import InterfaceGone
 from loader.hook import Attachment, Direction, Mechanism
-from loader.libbpf import bpf, checked, ffi, info, lib, pinned_fd
+from loader.libbpf import bpf, ffi, pinned_fd
 from loader.program import Program
 
 ATTACH_TYPE = {Direction.INGRESS: 46, Direction.EGRESS: 47}  # BPF_TCX_INGRESS, BPF_TCX_EGRESS
 _DIRECTION = {number: direction for direction, number in ATTACH_TYPE.items()}
 _PROG_QUERY = 16
-_LINK_CREATE = 28
-_LINK_TYPE_TCX = 11
+_LINK_TYPE = 11  # BPF_LINK_TYPE_TCX
 _BEFORE, _AFTER, _LINK = 1 << 3, 1 << 4, 1 << 13  # BPF_F_BEFORE, BPF_F_AFTER: all others, or the link that is named
 _POSITION = {Direction.INGRESS: _BEFORE, Direction.EGRESS: _AFTER}
 _MOST = 64  # linux/bpf_mprog.h: BPF_MPROG_MAX, programs at one hook
@@ -41,27 +37,19 @@ def attach(
     """
     directory = _directory(pin_dir)
     bpffs.make_directory(directory)
-    name = f"{program.name}-{ifindex}"
-    if not _update(directory / name, program, ifindex, direction):
-        (directory / name).unlink(missing_ok=True)
-        _create(directory / name, program, ifindex, direction, _directory(behind) / name if behind else None)
+    pin = links.pin_of(directory, program.name, ifindex)
+    wanted = (ifindex, ATTACH_TYPE[direction])
+    if not links.replace(pin, program, _LINK_TYPE, lambda about: (about.ifindex, about.attach_type) == wanted):
+        pin.unlink(missing_ok=True)
+        _create(pin, program, ifindex, direction, _directory(behind) / pin.name if behind else None)
     return Attachment(program.name, ifindex, direction, Mechanism.TCX, program.id)
 
 
 def attachments(pin_dir: Path) -> Iterator[Attachment]:
     """Every link that is pinned, dead ones too."""
-    directory = _directory(pin_dir)
-    for name in sorted(os.listdir(directory)) if directory.is_dir() else []:
-        fd = pinned_fd(directory / name, "link")
-        if fd is None:  # removed meanwhile
-            continue
-        try:
-            about = _about(fd, directory / name)
-        finally:
-            os.close(fd)
-        program, _, ifindex = name.rpartition("-")
+    for program, ifindex, about in links.pinned(_directory(pin_dir), _LINK_TYPE):
         direction = _DIRECTION[about.attach_type]
-        yield Attachment(program, int(ifindex), direction, Mechanism.TCX, about.prog_id, alive=bool(about.ifindex))
+        yield Attachment(program, ifindex, direction, Mechanism.TCX, about.prog_id, alive=bool(about.ifindex))
 
 
 def is_here(attachment: Attachment) -> bool:
@@ -85,15 +73,7 @@ def is_here(attachment: Attachment) -> bool:
 
 def detach(attachment: Attachment, pin_dir: Path) -> None:
     """Removes the link and its pin; nothing if they have gone."""
-    pin = _directory(pin_dir) / f"{attachment.program}-{attachment.ifindex}"
-    fd = pinned_fd(pin, "link")
-    if fd is None:
-        return
-    try:
-        _cut(fd, pin)
-    finally:
-        os.close(fd)
-    pin.unlink(missing_ok=True)
+    links.remove(links.pin_of(_directory(pin_dir), attachment.program, attachment.ifindex))
 
 
 def create(program_fd: int, ifindex: int, direction: Direction, behind_fd: int | None = None) -> int:
@@ -108,7 +88,7 @@ def create(program_fd: int, ifindex: int, direction: Direction, behind_fd: int |
             "relative_fd": behind_fd or 0,
         },
     )
-    return bpf(_LINK_CREATE, attr, f"attaching to the {direction.value} of interface {ifindex}")
+    return bpf(links.CREATE, attr, f"attaching to the {direction.value} of interface {ifindex}")
 
 
 def _create(pin: Path, program: Program, ifindex: int, direction: Direction, behind: Path | None) -> None:
@@ -118,43 +98,7 @@ def _create(pin: Path, program: Program, ifindex: int, direction: Direction, beh
     finally:
         if behind_fd is not None:
             os.close(behind_fd)
-    try:
-        checked(lib().bpf_obj_pin(fd, os.fsencode(pin)), f"pinning {pin}")
-    finally:
-        os.close(fd)
-
-
-def _update(pin: Path, program: Program, ifindex: int, direction: Direction) -> bool:
-    """Replaces the program of the pinned link; False if there is no such link or it is dead."""
-    fd = pinned_fd(pin, "link")
-    if fd is None:
-        return False
-    try:
-        about = _about(fd, pin)
-        if (about.ifindex, about.attach_type) != (ifindex, ATTACH_TYPE[direction]):
-            _cut(fd, pin)
-            return False
-        result = lib().bpf_link_update(fd, program.fd, ffi.NULL)
-        if result == -errno.ENOLINK:  # the interface went since
-            return False
-        checked(result, f"replacing the program of {pin}")
-    finally:
-        os.close(fd)
-    return True
-
-
-def _cut(fd: int, pin: Path) -> None:
-    """Detaches the link at once: closing its last reference does so some time later."""
-    result = lib().bpf_link_detach(fd)
-    if result != -errno.ENOLINK:  # its interface has gone
-        checked(result, f"detaching {pin}")
-
-
-def _about(fd: int, pin: Path) -> Any:
-    about = info("tcx_link_info", fd)[0]
-    if about.type != _LINK_TYPE_TCX:
-        raise LoaderError(f"{pin} is no TCX link")
-    return about
+    links.pin(fd, pin)
 
 
 def _directory(pin_dir: Path) -> Path:

@@ -1,28 +1,24 @@
 """XDP: one program of ours on an interface, in its driver, by a link (kernel 5.9) that is pinned and so outlives us.
 
-Rules: one pin per program and interface, xdp/<program>-<ifindex>. A pin that is there is adopted and its program
-replaced in place: no packet passes unseen. Driver mode alone: the generic one costs more than it saves. An interface
-has one program: a stranger's is left alone (HookTaken). What the driver says when it refuses comes by netlink only, so
-it is asked that way for its words. The links of a set of pins can be handed over to the next one: a move within the
-BPF file system, in which the program goes on.
+Rules: one pin per program and interface (links.py) in xdp/. Driver mode alone: the generic one costs more than it
+saves. An interface has one program: a stranger's is left alone (HookTaken). What the driver says when it refuses comes
+by netlink only, so it is asked that way for its words. The links of a set of pins can be handed over to the next one: a
+move within the BPF file system, in which the program goes on.
 Must never: detach what is not ours; leave an interface with a program that no pin of ours holds.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from loader import bpffs
+from loader import bpffs, links
 from loader.errors import DriverRefused, HookTaken, InterfaceGone, LoaderError, describe, from_errno
-from loader.libbpf import bpf, checked, ffi, info, lib, messages, pinned_fd
+from loader.libbpf import bpf, ffi, lib, messages
 from loader.program import Program
 
-_LINK_CREATE = 28
 ATTACH_TYPE = 37
 """BPF_XDP: what a program says at its load that it is for. A program that another one calls must have said the same."""
 _LINK_TYPE = 6  # BPF_LINK_TYPE_XDP
@@ -48,42 +44,21 @@ def attach(program: Program, ifindex: int, pin_dir: Path) -> None:
     """
     directory = pin_dir / _DIRECTORY
     bpffs.make_directory(directory)
-    pin = directory / f"{program.name}-{ifindex}"
-    if not _update(pin, program, ifindex):
+    pin = links.pin_of(directory, program.name, ifindex)
+    if not links.replace(pin, program, _LINK_TYPE, lambda about: about.ifindex == ifindex):
         pin.unlink(missing_ok=True)
-        fd = _create(program, ifindex)
-        try:
-            checked(lib().bpf_obj_pin(fd, os.fsencode(pin)), f"pinning {pin}")
-        finally:
-            os.close(fd)
+        links.pin(_create(program, ifindex), pin)
 
 
 def attachments(pin_dir: Path) -> Iterator[XdpAttachment]:
     """Every link that is pinned, dead ones too."""
-    directory = pin_dir / _DIRECTORY
-    for name in sorted(os.listdir(directory)) if directory.is_dir() else []:
-        fd = pinned_fd(directory / name, "link")
-        if fd is None:  # removed meanwhile
-            continue
-        try:
-            about = _about(fd, directory / name)
-        finally:
-            os.close(fd)
-        program, _, ifindex = name.rpartition("-")
-        yield XdpAttachment(program, int(ifindex), about.prog_id, alive=bool(about.ifindex))
+    for program, ifindex, about in links.pinned(pin_dir / _DIRECTORY, _LINK_TYPE):
+        yield XdpAttachment(program, ifindex, about.prog_id, alive=bool(about.ifindex))
 
 
 def detach(attachment: XdpAttachment, pin_dir: Path) -> None:
     """Removes the link and its pin; nothing if they have gone."""
-    pin = pin_dir / _DIRECTORY / f"{attachment.program}-{attachment.ifindex}"
-    fd = pinned_fd(pin, "link")
-    if fd is None:
-        return
-    try:
-        _cut(fd, pin)
-    finally:
-        os.close(fd)
-    pin.unlink(missing_ok=True)
+    links.remove(links.pin_of(pin_dir / _DIRECTORY, attachment.program, attachment.ifindex))
 
 
 def inherit(pin_dir: Path, predecessor: Path) -> None:
@@ -102,7 +77,7 @@ def _create(program: Program, ifindex: int) -> int:
         {"prog_fd": program.fd, "target_ifindex": ifindex, "attach_type": ATTACH_TYPE, "flags": _DRIVER},
     )
     try:
-        return bpf(_LINK_CREATE, attr, f"attaching XDP to interface {ifindex}")
+        return bpf(links.CREATE, attr, f"attaching XDP to interface {ifindex}")
     except InterfaceGone:
         raise
     except LoaderError as error:
@@ -121,38 +96,3 @@ def _explained(program: Program, ifindex: int) -> LoaderError:
     if result in (-errno.EPERM, -errno.EACCES, -errno.ENODEV):
         return from_errno(-result, f"attaching XDP to interface {ifindex}")
     return DriverRefused(words[0] if words and words[0] else describe(-result) if result else "it did not at first")
-
-
-def _update(pin: Path, program: Program, ifindex: int) -> bool:
-    """Replaces the program of the pinned link; False if there is no such link or it is dead."""
-    fd = pinned_fd(pin, "link")
-    if fd is None:
-        return False
-    try:
-        about = _about(fd, pin)
-        if about.ifindex != ifindex:
-            _cut(fd, pin)
-            return False
-        if about.prog_id == program.id:
-            return True
-        result = lib().bpf_link_update(fd, program.fd, ffi.NULL)
-        if result == -errno.ENOLINK:  # the interface went since
-            return False
-        checked(result, f"replacing the program of {pin}")
-    finally:
-        os.close(fd)
-    return True
-
-
-def _cut(fd: int, pin: Path) -> None:
-    """Detaches the link at once: closing its last reference does so some time later."""
-    result = lib().bpf_link_detach(fd)
-    if result not in (-errno.ENOLINK, -errno.EINVAL):  # its interface has gone
-        checked(result, f"detaching {pin}")
-
-
-def _about(fd: int, pin: Path) -> Any:
-    about = info("tcx_link_info", fd)[0]
-    if about.type != _LINK_TYPE:
-        raise LoaderError(f"{pin} is no XDP link")
-    return about
