@@ -26,9 +26,10 @@ VM_TABLES := vm-tests/smoke tests/bpf tests/loader \
 VM_TESTS ?= $(VM_TABLES) --maxfail=10 -k "not checksum-complete"
 # End to end by one way of setting up a node, `stack`: the others are tried on the developers' kernel. VM_NET=tests/net is
 # all; test_upgrade and test_upgrade_remote need a compiler there.
-VM_NET ?= vm-tests/nic $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py killed.py)
-# Of all these, what the developers' kernel is not enough for.
-VM_ONCE := not checksum-complete and not offloads and not bridged and (not [redirect or redirect_neigh)
+VM_NET ?= vm-tests/nic \
+	$(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py killed.py never_drop.py)
+# Of all these, what the developers' kernel is not enough for; and a thousand listeners are no kernel's concern.
+VM_ONCE := not checksum-complete and not thousand and not offloads and not bridged and (not [redirect or redirect_neigh)
 # A table for each concern, a client of each protocol and family, XDP in a card's driver, and an agent that is killed
 # while both have flows; all that in some minutes of emulation.
 VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/bpf/test_udp.py tests/bpf/test_icmp.py \

@@ -8,12 +8,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from scapy.layers.inet import IP, IPOption_NOP
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
+
+from lab.wait import until
 
 from .conftest import OpenRig
 from .exchange import carried, dropped, out_to, passed
@@ -137,6 +140,12 @@ def by_xdp(rig: Rig, packet: Packet | bytes) -> Outcome | None:
     return rig.run_xdp(packet if isinstance(packet, bytes) else rig.frame(UPLINK_INGRESS, packet))
 
 
+def looked_up(rig: Rig, net: Net, protocol: int, flow: Flow) -> Outcome | None:
+    """A request's, whose next hop has expired."""
+    expire(rig, net, protocol, 0)
+    return by_xdp(rig, flow.request())
+
+
 # ---- What leaves by a NIC
 
 
@@ -237,20 +246,14 @@ def test_out_of_another_interface_only_if_it_takes_frames(lent: Rig, net: Net, p
 def test_of_all_packets_to_a_neighbour_one_in_some_seconds_has_it_asked_for(lent: Rig, net: Net, protocol: int) -> None:
     """By TC, for XDP cannot; and that one alone, although the next hop expires each second."""
     flow = begin(lent, net, protocol)
-    ways = []
-    for _ in range(4):
-        expire(lent, net, protocol, 0)
-        ways.append(by_xdp(lent, flow.request()) is not None)
-    assert ways[1:] == [True] * 3  # the first: another test may have asked for the same neighbour
+    # Not the first, perhaps: another test may have asked for the same neighbour. Again on a machine that was too slow.
+    until(lambda: all([looked_up(lent, net, protocol, flow) for _ in range(4)][1:]), "one of four at most goes by TC")
     other = f"02:00:00:00:{protocol:02x}:{net.words:02x}"
     lent.world.node.ip(f"neigh replace {_router(net)} lladdr {other} dev uplink")
     try:
-        expire(lent, net, protocol, 0)
-        outcome = by_xdp(lent, flow.request())
-        assert outcome is not None
+        outcome = until(lambda: looked_up(lent, net, protocol, flow), "XDP carries it")
         assert outcome.packet[:6].hex(":") == other  # and is looked up, all the same
-        expire(lent, net, protocol, 0)
-        assert by_xdp(lent, flow.request()) is None  # nobody has asked for this one yet
+        assert looked_up(lent, net, protocol, flow) is None  # nobody has asked for this one yet
     finally:
         lent.world.node.ip(f"neigh replace {_router(net)} lladdr {ROUTER_MAC} dev uplink")
 
@@ -264,11 +267,8 @@ def test_neighbours_that_share_a_mac_are_asked_for_each(open_rig: OpenRig, proto
         for net in NETS:
             lend(rig, net, [net.node])
             flow = begin(rig, net, protocol)
-            ways = []
-            for _ in range(2):
-                expire(rig, net, protocol, 0)
-                ways.append(by_xdp(rig, flow.request()) is not None)
-            assert ways == [False, True], net.name
+            assert looked_up(rig, net, protocol, flow) is None, net.name
+            until(partial(looked_up, rig, net, protocol, flow), "XDP carries it")
     finally:
         for net in NETS:
             rig.world.node.ip(f"neigh replace {_router(net)} lladdr {ROUTER_MAC} dev uplink")
@@ -280,8 +280,7 @@ def test_a_neighbour_that_nobody_knows_is_for_tc(lent: Rig, net: Net, protocol: 
     lent.world.node.ip(f"neigh delete {_router(net)} dev uplink")
     try:
         for _ in range(2):
-            expire(lent, net, protocol, 0)
-            assert by_xdp(lent, flow.request()) is None
+            assert looked_up(lent, net, protocol, flow) is None
     finally:
         lent.world.node.ip(f"neigh replace {_router(net)} lladdr {ROUTER_MAC} dev uplink")
 

@@ -23,6 +23,8 @@ WORLD = World(
 )
 """One backend, behind the second uplink."""
 
+ASK_SECONDS = 5  # as in bpf/xdp_way.h
+
 OPEN = {"TCP": connect, "UDP": associate}
 
 
@@ -39,6 +41,11 @@ def counted(gateway: Gateway) -> Counter[tuple[str, str]]:
     dead = gateway.agent is None
     said = json.loads(gateway.command("status", "-o", "json", check=False).stdout) if dead else gateway.status()
     return Counter({(x["hook"], x["verdict"]): x["packets"] for x in said["traffic"]["verdicts"]})
+
+
+def asked_for(seconds: float) -> int:
+    """In that time at most so many packets to one neighbour go by TC, which looks after it. Clocks tick in seconds."""
+    return 1 + int(seconds / (ASK_SECONDS - 1))
 
 
 def by_xdp(gateway: Gateway) -> int:

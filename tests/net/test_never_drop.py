@@ -33,7 +33,7 @@ WORLD = World(
     services={"a": (Pod(PODS["a"]),), "b": (Pod(PODS["b"]),)},
 )
 
-UDP_LIMIT = round(5 * SLOWNESS)
+UDP_LIMIT = round(5 * SLOWNESS**2)
 """Seconds after which an idle UDP flow is forgotten: short, so that ageing can be seen at work, and long enough to see
 the flow before."""
 

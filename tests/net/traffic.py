@@ -15,9 +15,10 @@ from lab.traffic.transfer import Transfer
 from lab.wait import SLOWNESS, until
 
 RESETS = ("TcpOutRsts", "TcpEstabResets")
-RATE = round(500_000 / SLOWNESS)
-"""Octets per second and direction of a transfer. Ten of them are what the machine must be able to carry."""
-DATAGRAMS = round(200 / SLOWNESS)
+RATE = round(500_000 / SLOWNESS**3)
+"""Octets per second and direction of a transfer. Ten of them are what the machine must be able to carry; an emulated
+one has its hands full with both ends' Python long before the gateway has."""
+DATAGRAMS = round(200 / SLOWNESS**2)
 """Per second and stream of them."""
 
 
