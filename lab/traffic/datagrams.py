@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 
 from lab.netns import Namespace
@@ -27,10 +28,12 @@ ROOM = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """How a stream of datagrams ended. `refused`: sends or receives that an ICMP error answered."""
+    """How a stream of datagrams ended. `refused`: sends or receives that an ICMP error answered. `gaps`: the first and
+    the last number of each run of datagrams that no answer came for."""
 
     sent: int
     answered: int
+    gaps: tuple[tuple[int, int], ...]
     doubled: int
     refused: int
     backends: Counter[str]
@@ -118,6 +121,10 @@ class Datagrams:
         self._ending.set()
         self._threads[0].join()
         with contextlib.suppress(TookTooLong):
-            until(lambda: len(self._answered) == self._sent, "every datagram is answered", patience=3 * SLOWNESS)
+            until(lambda: len(self._answered) == self._sent, "every datagram is answered", patience=3 * SLOWNESS**2)
         self._stop()
-        return Exchanged(self._sent, len(self._answered), self._doubled, self._refused, self._backends)
+        return Exchanged(self._sent, len(self._answered), self._gaps(), self._doubled, self._refused, self._backends)
+
+    def _gaps(self) -> tuple[tuple[int, int], ...]:
+        met = [-1, *sorted(self._answered), self._sent]
+        return tuple((before + 1, after - 1) for before, after in pairwise(met) if after > before + 1)

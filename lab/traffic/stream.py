@@ -65,8 +65,8 @@ def send(
         connection.sendall(LENGTH.pack(len(payload)) + payload)
         progress.octets += len(payload)
         if octets_per_second:
-            ahead = progress.octets / octets_per_second - (time.monotonic() - started)
-            if ahead > 0:
+            due = started + progress.octets / octets_per_second
+            while (ahead := due - time.monotonic()) > 0 and not finished():
                 time.sleep(min(ahead, 0.1))
     connection.sendall(LENGTH.pack(0) + digest.digest())
 

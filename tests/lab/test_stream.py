@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable
@@ -53,6 +54,18 @@ def test_a_stream_that_arrives_as_it_was_sent_is_intact() -> None:
     result = received(sent())
     assert result.intact
     assert result.octets >= SIZE
+
+
+def test_a_rate_below_a_frame_for_each_look_is_kept() -> None:
+    """Of one octet a second the first frame is enough for as long as anybody looks."""
+    looks = itertools.count()
+    near, far = socket.socketpair()
+    with near, far:
+        stream.send(near, seed=1, octets_per_second=1, finished=lambda: next(looks) >= 5, progress=stream.Progress())
+        near.shutdown(socket.SHUT_WR)
+        length = stream.LENGTH.unpack(far.recv(stream.LENGTH.size, socket.MSG_WAITALL))[0]
+        far.recv(length, socket.MSG_WAITALL)
+        assert stream.LENGTH.unpack(far.recv(stream.LENGTH.size, socket.MSG_WAITALL)) == (0,)
 
 
 @pytest.mark.parametrize(

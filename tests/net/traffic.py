@@ -15,7 +15,7 @@ from lab.traffic.transfer import Transfer
 from lab.wait import SLOWNESS, until
 
 RESETS = ("TcpOutRsts", "TcpEstabResets")
-RATE = round(500_000 / SLOWNESS**3)
+RATE = round(500_000 / SLOWNESS**2)
 """Octets per second and direction of a transfer. Ten of them are what the machine must be able to carry; an emulated
 one has its hands full with both ends' Python long before the gateway has."""
 DATAGRAMS = round(200 / SLOWNESS**2)
