@@ -39,7 +39,7 @@ def _automatic(
 ) -> tuple[list[Link], list[str]]:
     indexes = {x.interface for x in routes if x.length == 0} | set(hooked)
     found = [x for x in links.values() if x.index in indexes and x.name not in (own_interface.NAME, own_interface.PEER)]
-    return found, [] if found else ["no interface carries a default route: name the uplinks in the settings"]
+    return found, [] if found else ["no interface carries a default route: name the uplinks (--uplink)"]
 
 
 def _named(wanted: tuple[str, ...], links: Mapping[int, Link]) -> tuple[list[Link], list[str]]:

@@ -33,6 +33,7 @@ LARGEST_MTU = 3_498
 
 _WAITS = "no backend is behind an uplink yet, and for others it does nothing"
 _NO_TARGET = "; for frames that came in elsewhere its driver has no way out, so they go by TC"
+_VETH_TARGET = ": ethtool -K IFACE gro on, at both ends"
 _ON_MEMBERS = "a bond takes the program, but its members run it, as if each were the uplink"
 
 
@@ -87,7 +88,7 @@ class Accelerator:
             if is_xdp_target(index, nic.driver):
                 targets.add(index)
             else:
-                says[link.name] += _NO_TARGET
+                says[link.name] += _NO_TARGET + (_VETH_TARGET if link.kind == "veth" else "")
         return Accelerated(frozenset(on), frozenset(targets), says, tuple(faults))
 
     def take_off(self, elsewhere_than: Collection[int]) -> None:
@@ -113,7 +114,7 @@ class Accelerator:
         except InterfaceGone:
             return None
         except HookTaken as error:
-            return str(error)
+            return f"{error} (ip link show {link.name})"
         except DriverRefused as error:
             return f"the driver refuses: {error} (MTU {link.mtu}{_queues(nic)})"
         except LoaderError as error:
