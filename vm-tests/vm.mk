@@ -6,7 +6,7 @@
 #                       a guest keeps little more than one processor busy
 #   make vm-test-fast   of those what fits into minutes, on 6.1 and 6.12
 #   make test-6.1       the packet tables on one kernel; any name works: test-6.12, test-newest
-#   make kernels-table  docs/kernels.md from what was last seen on VM_KERNELS in each part
+#   make kernels-table  docs/kernels.md from what was last seen on VM_KERNELS in each part (vm-tests/seen)
 #   make budget         what the verifiers of this machine and of VM_KERNELS walk becomes tests/bpf/budget.toml
 #   make vm-test-nodes  two nodes with a kernel each, behind a router that spreads clients over them
 #   make vm-selftest    tries the runner itself: guests that die, hang, lie

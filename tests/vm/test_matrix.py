@@ -2,12 +2,13 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from vmtest import matrix, trial
+from vmtest import matrix, record, trial
 from vmtest.__main__ import main
 from vmtest.errors import VmError
-from vmtest.result import Counts
+from vmtest.result import Counts, Result
 
 UNKNOWN = ("4.19", "/nowhere/vmlinuz:/nowhere/5.15.0-91-generic")
 LABELS = ("4.19", "5.15.0-91-generic")
@@ -49,49 +50,64 @@ def test_one_kernel_that_is_not_there_is_an_error_in_one_line(capsys):
     assert line.startswith("error: 4.19: ")
 
 
-def report(test: str, *, outcome: str = "", day: str = "2026-11-26", **counts: int) -> str:
-    said = " ".join(f'{name}="{count}"' for name, count in {"tests": 1, **counts}.items())
-    case = f'<testcase file="tests/{test}" name="test_it">{outcome}</testcase>'
-    return f'<testsuites><testsuite {said} timestamp="{day}T22:10:05">{case}</testsuite></testsuites>'
+def seen(**told: Any) -> Result:
+    return Result(
+        **{"exit_code": 0, "release": "6.1.0-56", "uptime_s": 9.5, "passed": 1, "failed": 0, "skipped": 0} | told
+    )
 
 
-def came_back(root: Path, name: str, part: str, junit: str, exit_code: int = 0) -> None:
-    folder = trial.kept_in(root, name, part)
-    folder.mkdir(parents=True)
-    files = {"exit-code": f"{exit_code}\n", "release": "6.1.0-56-cloud-amd64\n", "uptime": "9.5\n", "junit.xml": junit}
-    for file, text in files.items():
-        (folder / file).write_text(text)
+TABLES = seen(files={"tests/bpf/test_tcp.py": Counts(passed=1)}, day="2026-11-26", commit="aaaa")
+NET = seen(
+    exit_code=1,
+    passed=0,
+    failed=1,
+    files={"tests/net/test_x.py": Counts(failed=1)},
+    failures=("tests/net/test_x.py::test_it",),
+    properties={"feature tcx": "no"},
+    day="2026-11-24",
+    commit="bbbb-dirty",
+)
 
 
 def test_parts_are_put_together(tmp_path):
-    came_back(tmp_path, "6.1", "tables", report("bpf/test_tcp.py"))
-    came_back(tmp_path, "6.1", "net", report("net/test_x.py", outcome="<failure/>", failures=1, day="2026-11-24"), 1)
+    record.put(tmp_path, "6.1", "tables", TABLES)
+    record.put(tmp_path, "6.1", "net", NET)
     (outcome,) = matrix.kept(tmp_path, ["6.1"], ["tables", "net"])
     assert (outcome.label, outcome.good, outcome.verdict) == ("6.1", False, "1 passed, 1 failed")
     found = outcome.result
     assert found is not None
     assert found.files == {"tests/bpf/test_tcp.py": Counts(passed=1), "tests/net/test_x.py": Counts(failed=1)}
-    assert (found.failures, found.day) == (("tests/net/test_x.py::test_it",), "2026-11-24")
+    assert (found.failures, found.properties, found.day) == (NET.failures, NET.properties, "2026-11-24")
 
 
 def test_a_part_without_a_verdict_takes_the_wholes_and_the_others_are_shown(tmp_path):
-    came_back(tmp_path, "6.1", "tables", report("bpf/test_tcp.py"))
+    record.put(tmp_path, "6.1", "tables", TABLES)
     (outcome,) = matrix.kept(tmp_path, ["6.1"], ["tables", "net"])
     assert (outcome.good, outcome.verdict) == (False, "no verdict: the part 'net' was not tried")
     assert outcome.result is not None
     assert outcome.result.passed == 1
 
 
+def test_a_part_that_ends_without_a_verdict_replaces_the_one_that_had_one(tmp_path, monkeypatch):
+    record.put(tmp_path, "4.19", "net", NET)
+    monkeypatch.chdir(tmp_path)
+    assert main(["--part", "net", "4.19", "tests/none"]) == 2
+    with pytest.raises(VmError, match="run this by the checkout's own environment"):
+        record.get(tmp_path, "4.19", "net")
+
+
 @pytest.mark.parametrize(
     ("ended", "said"), [(VmError("it hung\nits console"), "it hung\nits console"), (KeyboardInterrupt(), "interrupted")]
 )
 def test_a_trial_that_ended_badly_leaves_its_reason_and_nothing_of_the_one_before(tmp_path, ended, said):
-    came_back(tmp_path, "6.1", "net", report("net/test_x.py"))
+    place = trial.kept_in(tmp_path, "6.1", "net")
+    place.mkdir(parents=True)
+    (place / "junit.xml").touch()
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(type(ended)), trial.keeping(tmp_path / "scratch", trial.kept_in(tmp_path, "6.1", "net")):
+    with pytest.raises(type(ended)), trial.keeping(tmp_path / "scratch", place):
         raise ended
-    with pytest.raises(VmError, match=said):
-        trial.kept(tmp_path, "6.1", "net")
+    (left,) = place.iterdir()
+    assert said in left.read_text()
 
 
 def test_no_kernel_at_all_is_a_wrong_command_line(capsys):

@@ -24,6 +24,7 @@ def result(*, failures: tuple[str, ...] = ()) -> Result:
         failures=failures,
         properties={"feature tcx": "no", "feature batch": "yes", "verified_insns uplink_ingress": "501542"},
         day="2026-11-26",
+        commit="d606832",
     )
 
 
@@ -41,6 +42,7 @@ def test_a_column_for_each_kernel():
     assert found[""] == ["since", "6.1", "newest"]
     assert found["kernel"] == ["", "6.1.0-56-cloud-amd64", "—"]
     assert found["tried on"] == ["", "2026-11-26", "—"]
+    assert found["at commit"] == ["", "d606832", "—"]
     assert found["**all tests**"] == ["", "**12 passed, 0 failed**", "**no verdict**"]
     assert found[table.AREAS["tests/bpf"]] == ["", "9 passed", "—"]
     assert found[table.AREAS["tests/net"]] == ["", "3 passed", "—"]

@@ -6,7 +6,7 @@ deadlines.
 Rules:
   - A kernel without a verdict has failed; the others have their turn all the same.
   - What pytest wrote there is in build/vm/KERNEL.log while it runs (of a part in build/vm/all/KERNEL/PART.log).
-  - All tests are tried in parts, kernel by kernel as one likes, and put together afterwards.
+  - All tests are tried in parts, kernel by kernel as one likes, and put together afterwards (record.py).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import kernels, trial
+from . import kernels, record, trial
 from .errors import VmError
 from .follow import Follower
 from .progress import Lane, shown
@@ -69,7 +69,7 @@ def kept(root: Path, names: Sequence[str], parts: Sequence[str]) -> list[Outcome
         results, troubles = [], []
         for part in parts:
             try:
-                results.append(trial.kept(root, name, part))
+                results.append(record.get(root, name, part))
             except VmError as error:
                 troubles.append(str(error))
         outcomes.append(Outcome(kernels.label(name), together(results) if results else None, "\n".join(troubles)))
@@ -93,7 +93,11 @@ def _run(root: Path, name: str, tests: Sequence[str], lane: Lane, *, part: str, 
                 root, name, [_VERBOSE, *tests], part=part, seconds=seconds, output=lane.follower, say=lane.enter
             )
             outcome = Outcome(lane.label, result)
+            if part:
+                record.put(root, name, part, result)
         except VmError as error:
             outcome = Outcome(lane.label, None, str(error))
+            if part:
+                record.put_trouble(root, name, part, str(error))
     lane.finish(outcome.verdict)
     return outcome

@@ -51,6 +51,8 @@ class Result:
     """What tests said of the kernel beyond their verdict (record_property)."""
     day: str = ""
     """On which the tests ran, as 2026-11-26."""
+    commit: str = ""
+    """Of which the tests were; several, if parts were of others."""
 
     @property
     def good(self) -> bool:
@@ -144,6 +146,7 @@ def together(results: Sequence[Result]) -> Result:
         tuple(dict.fromkeys(name for x in results for name in x.failures)),
         {name: value for x in results for name, value in x.properties.items()},
         min(x.day for x in results),
+        ", ".join(dict.fromkeys(x.commit for x in results if x.commit)),
     )
 
 

@@ -44,7 +44,7 @@ def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str)
         "*since*: the mainline version that a feature came with. It must be there from then on, or the run fails;",
         "before, a distribution may have it too. Kernels without `tcx` have the programs on clsact; without `batch`",
         "tables are read entry by entry; without `test_run_checksum` packet tables run with one state of the",
-        "checksum, not two.",
+        "checksum, not two. —: nothing of that kind ran there, or none of it came so far.",
         *_failures(outcomes),
     ]
     return "\n".join(lines) + "\n"
@@ -63,6 +63,7 @@ def _table(outcomes: Sequence[Outcome], features: Mapping[str, str]) -> Iterator
     yield _row("---", "---", ("---" for _ in outcomes))
     yield _row("kernel", "", (outcome.result.release if outcome.result else "—" for outcome in outcomes))
     yield _row("tried on", "", (outcome.result.day if outcome.result else "—" for outcome in outcomes))
+    yield _row("at commit", "", (outcome.result.commit or "—" if outcome.result else "—" for outcome in outcomes))
     yield _row("**all tests**", "", (_verdict(outcome) for outcome in outcomes))
     for folder, about in AREAS.items():
         yield _row(about, "", (_tally(outcome, folder) for outcome in outcomes))

@@ -96,16 +96,6 @@ def kept_in(root: Path, name: str, part: str = "") -> Path:
     return place / "all" / kernels.label(name) / part if part else place / kernels.label(name)
 
 
-def kept(root: Path, name: str, part: str) -> result.Result:
-    """The result of that part's last trial. Raises VmError when there was none, or it had no verdict."""
-    folder = kept_in(root, name, part)
-    if not folder.exists():
-        raise VmError(f"the part {part!r} was not tried")
-    with contextlib.suppress(FileNotFoundError):
-        raise VmError((folder / _TROUBLE).read_text())
-    return result.judged(folder)
-
-
 def _job(release: str, accelerator: str, words: Sequence[str]) -> list[str]:
     # Unbuffered, so that what a job that hangs had said before is seen.
     return [

@@ -1,0 +1,58 @@
+"""What was last seen on each kernel, part by part: files of the repository, from which docs/kernels.md is made.
+
+Decides: where they are (vm-tests/seen/KERNEL/PART.json), so that parts can be run on different days.
+Rules: a part without a verdict replaces the one that had one. Each file tells of which commit its tests were.
+"""
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+from . import kernels
+from .errors import VmError
+from .result import Counts, Result
+
+_SEEN = Path("vm-tests") / "seen"
+
+
+def put(root: Path, name: str, part: str, result: Result) -> None:
+    """What came of that part on the kernel that `name` means."""
+    _write(root, name, part, {**dataclasses.asdict(result), "commit": _commit(root)})
+
+
+def put_trouble(root: Path, name: str, part: str, trouble: str) -> None:
+    """Why that part has no verdict there."""
+    _write(root, name, part, {"trouble": trouble})
+
+
+def get(root: Path, name: str, part: str) -> Result:
+    """The last result of that part there. Raises VmError when there was none, or it had no verdict."""
+    try:
+        told = json.loads(_file(root, name, part).read_text())
+    except FileNotFoundError:
+        raise VmError(f"the part {part!r} was not tried") from None
+    if "trouble" in told:
+        raise VmError(told["trouble"])
+    told["files"] = {path: Counts(**counts) for path, counts in told["files"].items()}
+    return Result(**{**told, "failures": tuple(told["failures"])})
+
+
+def _file(root: Path, name: str, part: str) -> Path:
+    return root / _SEEN / kernels.label(name) / f"{part}.json"
+
+
+def _write(root: Path, name: str, part: str, told: dict[str, object]) -> None:
+    file = _file(root, name, part)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+
+
+def _commit(root: Path) -> str:
+    """As git names it, with what was changed since; "" where there is no git."""
+    try:
+        words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+        said = subprocess.run(words, check=False, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return said.stdout.strip()
