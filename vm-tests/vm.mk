@@ -2,11 +2,12 @@
 #
 #   make vm-test        packet tables, loader, network cards and a part of tests/net on each of VM_KERNELS; writes
 #                       docs/kernels.md.
-#                       Its parts are vm-tables and vm-net, also for one kernel after another; at once with make -j2, for
-#                       a guest keeps little more than one processor busy
+#                       Its parts are vm-tables, vm-nic, vm-net and vm-drop, also for one kernel after another; at once
+#                       with make -j2, for a guest keeps little more than one processor busy. In emulation each takes up
+#                       to half an hour on a kernel; what one has seen counts until it is run again (vm-tests/seen)
 #   make vm-test-fast   of those what fits into minutes, on 6.1 and 6.12
 #   make test-6.1       the packet tables on one kernel; any name works: test-6.12, test-newest
-#   make kernels-table  docs/kernels.md from what was last seen on VM_KERNELS in each part (vm-tests/seen)
+#   make kernels-table  docs/kernels.md from what was last seen on VM_KERNELS in each part
 #   make budget         what the verifiers of this machine and of VM_KERNELS walk becomes tests/bpf/budget.toml
 #   make vm-test-nodes  two nodes with a kernel each, behind a router that spreads clients over them
 #   make vm-selftest    tries the runner itself: guests that die, hang, lie
@@ -26,8 +27,7 @@ VM_TABLES := vm-tests/smoke tests/bpf tests/loader \
 VM_TESTS ?= $(VM_TABLES) --maxfail=10 -k "not checksum-complete"
 # End to end by one way of setting up a node, `stack`: the others are tried on the developers' kernel. VM_NET=tests/net is
 # all; test_upgrade and test_upgrade_remote need a compiler there.
-VM_NET ?= vm-tests/nic \
-	$(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py killed.py never_drop.py)
+VM_NET ?= $(addprefix tests/net/test_,reach.py refused.py neighbour.py quickstart.py killed.py)
 # Of all these, what the developers' kernel is not enough for; and a thousand listeners are no kernel's concern.
 VM_ONCE := not checksum-complete and not thousand and not offloads and not bridged and (not [redirect or redirect_neigh)
 # A table for each concern, a client of each protocol and family, XDP in a card's driver, and an agent that is killed
@@ -42,9 +42,11 @@ VM_FAST := vm-tests/smoke tests/bpf/test_budget.py tests/bpf/test_tcp.py tests/b
 VM_SECONDS ?= 1800
 VM_WHOLE_SECONDS ?= 7200
 
+VM_PARTS := tables nic net drop
+
 VMTEST = PYTHONPATH=vm-tests $(BIN)/python -m vmtest
 
-.PHONY: vm-deps vm-objects vm-test vm-tables vm-net kernels-table vm-test-fast budget vm-test-nodes vm-selftest
+.PHONY: vm-deps vm-objects vm-test $(VM_PARTS:%=vm-%) kernels-table vm-test-fast budget vm-test-nodes vm-selftest
 vm-deps: deps
 	@sh tools/deps.sh vm-tests/packages.txt
 
@@ -52,19 +54,20 @@ vm-deps: deps
 vm-objects: vm-deps venv bpf
 	@$(BIN)/python -m tests.loader.objects
 
-vm-test: vm-tables vm-net
-	@$(VMTEST) --table docs/kernels.md "$(VM_KERNELS)" tables net
+vm-test: $(VM_PARTS:%=vm-%)
+	@$(VMTEST) --table docs/kernels.md "$(VM_KERNELS)" $(VM_PARTS)
+
+vm-tables: TESTS := $(VM_TABLES)
+vm-nic: TESTS := vm-tests/nic
+vm-net: TESTS := $(VM_NET)
+vm-drop: TESTS := tests/net/test_never_drop.py
 
 # What failed here vm-test tells at its end, with the table.
-vm-tables: vm-objects
-	@$(VMTEST) --part tables --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" $(VM_TABLES) -k "$(VM_ONCE)" || [ $$? -le 2 ]
-
-vm-net: vm-objects
-	@$(VMTEST) --part net --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" vm-tests/smoke/test_kernel.py $(VM_NET) \
-		-k "$(VM_ONCE)" || [ $$? -le 2 ]
+$(VM_PARTS:%=vm-%): vm-%: vm-objects
+	@$(VMTEST) --part $* --seconds $(VM_WHOLE_SECONDS) "$(VM_KERNELS)" $(TESTS) -k "$(VM_ONCE)" || [ $$? -le 2 ]
 
 kernels-table: venv
-	@$(VMTEST) --table docs/kernels.md "$(VM_KERNELS)" tables net
+	@$(VMTEST) --table docs/kernels.md "$(VM_KERNELS)" $(VM_PARTS)
 
 vm-test-fast: vm-objects
 	@$(VMTEST) --seconds $(VM_SECONDS) "$(VM_FAST_KERNELS)" $(VM_FAST)
