@@ -39,7 +39,7 @@ def test_kernels_that_were_never_tried_are_in_the_table(tmp_path, capsys):
     assert main(["--table", str(written), " ".join(UNKNOWN), "tables", "net"]) == 2
     said = capsys.readouterr().out
     for label in LABELS:
-        assert f"{label}: no verdict: the part 'tables' was not tried" in said
+        assert f"{label}: no verdict: it was not tried" in said
         assert f"## Failed on {label}\n" in written.read_text()
     assert "| **no verdict** | **no verdict** |" in written.read_text()
 
@@ -80,10 +80,17 @@ def test_parts_are_put_together(tmp_path):
     assert (found.failures, found.properties, found.day) == (NET.failures, NET.properties, "2026-11-24")
 
 
+def test_a_part_that_was_never_tried_is_named(tmp_path):
+    record.put(tmp_path, "6.1", "tables", TABLES)
+    (outcome,) = matrix.kept(tmp_path, ["6.1"], ["tables", "nic", "net"])
+    assert (outcome.good, outcome.verdict) == (True, "1 passed, 0 failed; not tried: nic, net")
+
+
 def test_a_part_without_a_verdict_takes_the_wholes_and_the_others_are_shown(tmp_path):
     record.put(tmp_path, "6.1", "tables", TABLES)
+    record.put_trouble(tmp_path, "6.1", "net", "it hung")
     (outcome,) = matrix.kept(tmp_path, ["6.1"], ["tables", "net"])
-    assert (outcome.good, outcome.verdict) == (False, "no verdict: the part 'net' was not tried")
+    assert (outcome.good, outcome.verdict) == (False, "no verdict: it hung")
     assert outcome.result is not None
     assert outcome.result.passed == 1
 

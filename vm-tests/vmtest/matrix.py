@@ -32,7 +32,9 @@ class Outcome:
     label: str
     result: Result | None
     trouble: str = ""
-    """Why there is no result, or not of every part."""
+    """Why there is no result, or not of every part that was tried."""
+    untried: tuple[str, ...] = ()
+    """Parts that were never tried there."""
 
     @property
     def good(self) -> bool:
@@ -48,7 +50,8 @@ class Outcome:
         if self.trouble or counts is None:
             return f"no verdict: {self.trouble.splitlines()[0]}"
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-        return f"{counts.passed} passed, {counts.failed} failed{skipped}"
+        untried = f"; not tried: {', '.join(self.untried)}" if self.untried else ""
+        return f"{counts.passed} passed, {counts.failed} failed{skipped}{untried}"
 
 
 def run(
@@ -66,13 +69,21 @@ def kept(root: Path, names: Sequence[str], parts: Sequence[str]) -> list[Outcome
     """What became of each of these kernels when these parts were last tried there."""
     outcomes = []
     for name in names:
-        results, troubles = [], []
+        results, troubles, untried = [], [], []
         for part in parts:
             try:
-                results.append(record.get(root, name, part))
+                result = record.get(root, name, part)
             except VmError as error:
                 troubles.append(str(error))
-        outcomes.append(Outcome(kernels.label(name), together(results) if results else None, "\n".join(troubles)))
+                continue
+            if result:
+                results.append(result)
+            else:
+                untried.append(part)
+        if not (results or troubles):
+            troubles.append("it was not tried")
+        whole = together(results) if results else None
+        outcomes.append(Outcome(kernels.label(name), whole, "\n".join(troubles), tuple(untried)))
     return outcomes
 
 

@@ -26,12 +26,12 @@ def put_trouble(root: Path, name: str, part: str, trouble: str) -> None:
     _write(root, name, part, {"trouble": trouble})
 
 
-def get(root: Path, name: str, part: str) -> Result:
-    """The last result of that part there. Raises VmError when there was none, or it had no verdict."""
+def get(root: Path, name: str, part: str) -> Result | None:
+    """The last result of that part there; None if it was never tried. Raises VmError when it had no verdict."""
     try:
         told = json.loads(_file(root, name, part).read_text())
     except FileNotFoundError:
-        raise VmError(f"the part {part!r} was not tried") from None
+        return None
     if "trouble" in told:
         raise VmError(told["trouble"])
     told["files"] = {path: Counts(**counts) for path, counts in told["files"].items()}
@@ -45,7 +45,7 @@ def _file(root: Path, name: str, part: str) -> Path:
 def _write(root: Path, name: str, part: str, told: dict[str, object]) -> None:
     file = _file(root, name, part)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+    file.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _commit(root: Path) -> str:

@@ -44,7 +44,9 @@ def text(outcomes: Sequence[Outcome], features: Mapping[str, str], minimum: str)
         "*since*: the mainline version that a feature came with. It must be there from then on, or the run fails;",
         "before, a distribution may have it too. Kernels without `tcx` have the programs on clsact; without `batch`",
         "tables are read entry by entry; without `test_run_checksum` packet tables run with one state of the",
-        "checksum, not two. —: nothing of that kind ran there, or none of it came so far.",
+        "checksum, not two. —: nothing of that kind ran there, or none of it came so far. Each part of the tests is",
+        "of the day when it last ran there: `vm-tests/seen` has them one by one, and the head of `vm-tests/vm.mk` says",
+        "what they are.",
         *_failures(outcomes),
     ]
     return "\n".join(lines) + "\n"
@@ -79,7 +81,8 @@ def _row(about: str, since: str, cells: Iterable[str]) -> str:
 
 
 def _verdict(outcome: Outcome) -> str:
-    return f"**{outcome.verdict.partition(':')[0]}**"
+    is_short = outcome.result and not outcome.result.refusal and not outcome.trouble
+    return f"**{outcome.verdict if is_short else outcome.verdict.partition(':')[0]}**"
 
 
 def _property(outcome: Outcome, name: str) -> str:
