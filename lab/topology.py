@@ -8,7 +8,8 @@ Decides: names, addresses, routes, offloads. Clients' segment: 10.200.0.0/24 and
 client .2; nobody owns the gateway addresses .10 and .11: whoever answers for them there is the gateway. Backend number
 N is 10.201.0.N and fd00:201::N (the same digits).
 Rules: everything is named `penstock-<lab>-...`, is swept before the start and at the end, and is guarded by a lock, so
-two runs never share a lab. Nothing in the root namespace is touched.
+two runs never share a lab; processes of one run of tests, side by side, each have theirs. Nothing in the root namespace
+is touched.
 Must never: know what a gateway is made of; a lab without one simply forwards.
 """
 
@@ -47,6 +48,9 @@ HOST_END_MAC: Final = "ee:ee:ee:ee:ee:ee"
 VETHS: Final = Veths()
 
 OFFLOADS: Final = ("tx", "rx", "tso", "gso", "gro", "sg")
+
+# What pytest-xdist calls the process, as `gw1`; alone it is nothing.
+WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 class LabError(Exception):
@@ -89,15 +93,15 @@ class Lab:
     """A running network of the given shape; a context manager. `name` keeps labs apart and is at most 8 characters."""
 
     def __init__(self, name: str, shape: Shape, wires: Wires = VETHS) -> None:
-        self.name = name
+        self.name = name + WORKER
         self.shape = shape
         self.wires = wires
-        self.prefix = f"penstock-{name}-"
+        self.prefix = f"penstock-{self.name}-"
         self.client = Namespace(f"{self.prefix}client")
         self.node = Namespace(f"{self.prefix}node")
         self.backends = {backend: Namespace(f"{self.prefix}{backend}") for backend in shape.backends}
-        self.directory = Path(f"/tmp/penstock-lab-{name}")
-        self.pins = Path(f"/sys/fs/bpf/penstock-lab-{name}")
+        self.directory = Path(f"/tmp/penstock-lab-{self.name}")
+        self.pins = Path(f"/sys/fs/bpf/penstock-lab-{self.name}")
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Lab:

@@ -71,10 +71,11 @@ def accelerated(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def open_rig(_loaded: OpenRig, world: World, accelerated: bool) -> Iterator[OpenRig]:
     """Rigs with settings other than the defaults. The test runs in the node, and on one CPU: rates and tables are
-    per CPU in part."""
+    per CPU in part. Processes side by side (pytest-xdist calls them gw0, gw1 ...) do not crowd one."""
 
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(allowed)[number % len(allowed)]})
     try:
         with world.node.inside():
             yield functools.partial(_loaded, accelerated=accelerated)

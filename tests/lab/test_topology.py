@@ -64,6 +64,7 @@ def test_what_a_run_that_died_left_behind_is_no_hindrance() -> None:
         server = int(died.stdout.readline())
         os.kill(died.pid, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{server}").exists(), "its servers died with it")
-    assert (NETNS / f"penstock-{NAME}-node").exists()
-    with Lab(NAME, Shape(PODS)) as lab:
+    lab = Lab(NAME, Shape(PODS))
+    assert lab.node.path.exists()
+    with lab:
         lab.client.run("ping", "-c", "1", "-W", "5", str(lab.address("a", 4)))
