@@ -54,8 +54,9 @@ class Traffic:
     def _ends(self) -> list[Namespace]:
         return [self.lab.client, *self.lab.backends.values(), *self.elsewhere]
 
-    def _resets(self) -> list[dict[str, int]]:
-        return [{name: end.counters()[name] for name in RESETS} for end in self._ends()]
+    def _resets(self) -> dict[str, int]:
+        """By whom, and which."""
+        return {f"{end.name} {name}": end.counters()[name] for end in self._ends() for name in RESETS}
 
     def goes_on(self, seconds: float = 1) -> None:
         """Wait until every transfer moved what it moves in so many seconds, both ways, and datagrams were answered
@@ -85,4 +86,5 @@ class Traffic:
 
         until(ended, "every transfer ended at its server")
         assert all(x.intact for x in self._streams())
-        assert self._resets() == self._resets_before
+        resets = self._resets()
+        assert resets == self._resets_before, f"{resets} at the end, {self._resets_before} before"
