@@ -12,7 +12,7 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-#define PATIENCE (1 << 17) /* steps: about a millisecond */
+#define PATIENCE (1 << 20) /* steps: about eight milliseconds, longer than what a busy CPU gives to another in turn */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
