@@ -364,6 +364,13 @@ class Rig:
                 entry["nexthop"]["expires"] = max(0, entry["nexthop"]["expires"] - seconds)
                 table.set(key, entry)
 
+    def last_seen(self, net: Net, protocol: int, ago: int) -> None:
+        """As if the last packet of every flow had come so many seconds ago, however long this machine took."""
+        for name in self.tables(protocol, net):
+            table = self.map(name)
+            for key, entry in list(table.items()):
+                table.set(key, entry | {"seen": (now() - ago) % (1 << 32)})
+
     def entries(self, name: str) -> int:
         return sum(1 for _ in self.map(name).raw_items())
 

@@ -257,7 +257,7 @@ def test_whoever_proves_nothing_gives_up_the_last_port(few: Rig, net: Net, holde
                 net, protocol, (net.far, BACKEND_PORT), (net.node, taken[1]["to_sport"]), "SA", seq=500, ack=101
             )
             assert few.run(UPLINK_INGRESS, few.frame(UPLINK_INGRESS, answer)).verdict == REPLIED
-    few.age(net, protocol, ago)
+    few.last_seen(net, protocol, ago)
     became = {asked(few, net, protocol, port) for port in (2001, 2002, 2003)}
     refused = REFUSED_COLLISION if protocol == TCP else COLLISION
     assert became == ({FORWARDED} if gives_up else {refused})
