@@ -9,7 +9,6 @@ Must never: touch an interface of the namespace that we run in.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +16,10 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 from lab.process import Argument, CommandFailed, Process, run
+from lab.unshare import Kind, enter
 from lab.wait import PATIENCE
 
-CLONE_NEWNET = 0x40000000
 NETNS = Path("/run/netns")
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 class Namespace:
@@ -76,11 +67,11 @@ class Namespace:
     def inside(self) -> Iterator[None]:
         """Move the calling thread into the namespace; sockets made meanwhile stay there."""
         with open("/proc/thread-self/ns/net") as home, self.path.open() as there:
-            _setns(there.fileno())
+            enter(there.fileno(), Kind.NET)
             try:
                 yield
             finally:
-                _setns(home.fileno())
+                enter(home.fileno(), Kind.NET)
 
     def ip(self, *lines: str) -> None:
         """Run `ip` command lines (without the leading `ip`) as one batch; raises CommandFailed."""

@@ -14,7 +14,6 @@ Must never: touch the namespace that the tests were started in.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import subprocess
@@ -22,26 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CLONE_NEWNET = 0x40000000
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _checked(result: int) -> None:
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+from lab.unshare import Kind, enter, own_network
 
 
 class Namespace:
     """A network namespace without a name, held by a file descriptor."""
 
     def __init__(self) -> None:
-        with open("/proc/thread-self/ns/net") as home:
-            _checked(_libc.unshare(CLONE_NEWNET))
-            try:
-                self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            finally:
-                _checked(_libc.setns(home.fileno(), CLONE_NEWNET))
+        self.fd = own_network()
 
     @property
     def path(self) -> str:
@@ -52,11 +39,11 @@ class Namespace:
     def inside(self) -> Iterator[None]:
         """The calling thread is in the namespace meanwhile; sockets made there stay there."""
         with open("/proc/thread-self/ns/net") as home:
-            _checked(_libc.setns(self.fd, CLONE_NEWNET))
+            enter(self.fd, Kind.NET)
             try:
                 yield
             finally:
-                _checked(_libc.setns(home.fileno(), CLONE_NEWNET))
+                enter(home.fileno(), Kind.NET)
 
     def ip(self, batch: str) -> None:
         """Run lines of `ip` commands."""

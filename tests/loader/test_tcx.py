@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
+from lab.unshare import Kind, own
 from loader import tcx
 from loader.attach import Direction, attachments, detach
 from loader.objects import Object
 from loader.program import Program
-from tests.loader.conftest import CLONE_NEWNET, own_namespace
 from tests.loader.hooks import ADDED, LOOPBACK, add_interface, counted, send
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
@@ -75,6 +75,6 @@ def test_a_program_that_changes_direction_leaves_the_old_one(sample: Object, pin
 def test_whether_a_hook_is_in_this_network_namespace(sample: Object, pin_dir: Path) -> None:
     attached = tcx.attach(sample.program("count_first"), LOOPBACK, INGRESS, pin_dir)
     assert tcx.is_here(attached)
-    with own_namespace("net", CLONE_NEWNET):
+    with own(Kind.NET):
         assert not tcx.is_here(attached)
         assert not tcx.is_here(replace(attached, ifindex=ADDED))

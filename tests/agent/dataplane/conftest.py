@@ -7,10 +7,7 @@ with the process.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,27 +19,10 @@ from agent.dataplane.links import Link, read_links
 from agent.dataplane.objects import load
 from agent.dataplane.tables import Tables
 from agent.settings import Settings, TableSizes
+from lab.unshare import Kind, own, own_bpffs, own_network
 from loader.objects import Object
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWNET = 0x40000000
-MS_REC_PRIVATE = 0x4000 | 0x40000
 IFA_F_NODAD = 0x02
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _checked(result: int) -> None:
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _enter_mounts(fd: int) -> None:
-    """setns(2) wants a file-system context of one thread only; one that was joined lets go of it a moment later."""
-    deadline = time.monotonic() + 5
-    while _libc.setns(fd, CLONE_NEWNS) != 0:
-        if ctypes.get_errno() != errno.EINVAL or time.monotonic() > deadline:
-            _checked(-1)
 
 
 class Node:
@@ -81,22 +61,14 @@ class Node:
 @pytest.fixture
 def node() -> Iterator[Node]:
     """A new, empty network namespace, in which the test runs."""
-    with open("/proc/thread-self/ns/net") as home:
-        _checked(_libc.unshare(CLONE_NEWNET))
-        try:
-            with IPRoute(strict_check=True) as netlink:
-                yield Node(netlink)
-        finally:
-            _checked(_libc.setns(home.fileno(), CLONE_NEWNET))
+    with own(Kind.NET), IPRoute(strict_check=True) as netlink:
+        yield Node(netlink)
 
 
 @pytest.fixture
 def elsewhere(node: Node) -> Iterator[int]:
     """A second network namespace, such as a pod's: its fd, to move the end of a veth into."""
-    with open("/proc/thread-self/ns/net") as home:
-        _checked(_libc.unshare(CLONE_NEWNET))
-        there = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        _checked(_libc.setns(home.fileno(), CLONE_NEWNET))
+    there = own_network()
     with contextlib.closing(os.fdopen(there)):
         yield there
 
@@ -106,16 +78,8 @@ def bpffs(tmp_path: Path) -> Iterator[Path]:
     """A BPF file system that only this thread sees."""
     place = tmp_path / "bpffs"
     place.mkdir()
-    here = os.getcwd()
-    with open("/proc/thread-self/ns/mnt") as home:
-        _checked(_libc.unshare(CLONE_NEWNS))
-        try:
-            _checked(_libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
-            _checked(_libc.mount(b"bpf", os.fsencode(place), b"bpf", 0, None))
-            yield place
-        finally:
-            _enter_mounts(home.fileno())
-            os.chdir(here)
+    with own_bpffs(place):
+        yield place
 
 
 @pytest.fixture
