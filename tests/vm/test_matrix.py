@@ -1,6 +1,7 @@
 """Several kernels: one that has no verdict does not keep the next from its turn, and the whole has failed."""
 
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,30 @@ def test_a_part_that_was_never_tried_is_named(tmp_path):
     record.put(tmp_path, "6.1", "tables", TABLES)
     (outcome,) = matrix.kept(tmp_path, ["6.1"], ["tables", "nic", "net"])
     assert (outcome.good, outcome.verdict) == (True, "1 passed, 0 failed; not tried: nic, net")
+
+
+def test_the_commit_is_told_and_whether_the_tests_were_changed_since(tmp_path):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True, text=True).stdout
+
+    def told(part):
+        record.put(tmp_path, "6.1", part, TABLES)
+        return record.get(tmp_path, "6.1", part).commit
+
+    test, table = tmp_path / "test_it.py", tmp_path / "docs" / "kernels.md"
+    table.parent.mkdir()
+    record.put(tmp_path, "6.1", "net", NET)
+    for file in (test, table):
+        file.write_text("then")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "then")
+    commit = git("rev-parse", "--short", "HEAD").strip()
+    table.write_text("now")
+    assert (told("net"), told("net")) == (commit, commit)
+    test.write_text("now")
+    assert told("net") == f"{commit}-dirty"
 
 
 def test_a_part_without_a_verdict_takes_the_wholes_and_the_others_are_shown(tmp_path):

@@ -14,6 +14,7 @@ from .errors import VmError
 from .result import Counts, Result
 
 _SEEN = Path("vm-tests") / "seen"
+_TABLE = Path("docs") / "kernels.md"
 
 
 def put(root: Path, name: str, part: str, result: Result) -> None:
@@ -49,10 +50,16 @@ def _write(root: Path, name: str, part: str, told: dict[str, object]) -> None:
 
 
 def _commit(root: Path) -> str:
-    """As git names it, with what was changed since; "" where there is no git."""
+    """As git names it, and whether anything else than what was seen was changed since; "" where there is no git."""
+    name = _git(root, "rev-parse", "--short", "HEAD")
+    outcomes = [f":(exclude){path}" for path in (_SEEN, _TABLE)]
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *outcomes)
+    return f"{name}-dirty" if changed else name
+
+
+def _git(root: Path, *words: str) -> str:
     try:
-        words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-        said = subprocess.run(words, check=False, capture_output=True, text=True)
+        done = subprocess.run(["git", "-C", str(root), *words], check=False, capture_output=True, text=True)
     except OSError:
         return ""
-    return said.stdout.strip()
+    return done.stdout.strip()
