@@ -21,6 +21,7 @@ class Exit(enum.IntEnum):
     NOT_INSTALLED = 4  # nothing of ours is on this node, or not where we were told to look
     BUSY = 5  # in the way: another agent or trace, somebody else's program, tables of another version or too small
     FAILED = 6  # the kernel or the file system refused
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it; a watch that has shown something is done then, which is 0
 
 
 class CliError(click.ClickException):

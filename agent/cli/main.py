@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from agent.cli.environment import variable
+from agent.cli.exits import Exit
 
 _COMMANDS = ("run", "status", "check", "flows", "top", "trace", "explain", "down")
 
@@ -35,6 +36,8 @@ class _Lazy(click.Group):
                 said = f"{error.message} (from the environment: {name})"
                 raise click.BadParameter(said, error.ctx, error.param, error.param_hint) from None
             raise
+        except KeyboardInterrupt:  # click says "Aborted!" and 1, which is an answer to another question
+            raise click.exceptions.Exit(Exit.INTERRUPTED) from None
 
 
 @click.group(
@@ -51,5 +54,5 @@ def main() -> None:
 
     Exit codes: 0 done, 1 errors in the manifests (check) or the node is not ready (status), 2 wrong command line, 3 the
     node lacks something, 4 nothing is installed on this node, 5 another agent or program is in the way, or tables that
-    cannot be taken over or read, 6 the kernel or the file system refused.
+    cannot be taken over or read, 6 the kernel or the file system refused, 130 interrupted (Ctrl-C).
     """

@@ -14,6 +14,7 @@ import termios
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,6 +169,19 @@ def test_it_is_drawn_again_and_again_until_it_is_interrupted(gateway: Gateway) -
             shown.kill()
             shown.wait()
     assert b"Flows by route, most bits a second first" in seen
+
+
+def test_who_interrupts_it_before_it_is_done_hears_nothing(gateway: Gateway) -> None:
+    command = gateway.command_line("top", "--once", "--interval", "3600")
+    shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        tables = Path(f"/proc/{shown.pid}/fd")
+        until(lambda: any("bpf-map" in str(x.readlink()) for x in tables.iterdir()), "it reads the tables")
+        shown.send_signal(signal.SIGINT)
+        assert (shown.communicate(timeout=60)[0], shown.returncode) == (b"", 130)
+    finally:
+        shown.kill()
+        shown.wait()
 
 
 def test_a_wrong_command_line_says_what_is_wrong(gateway: Gateway) -> None:
