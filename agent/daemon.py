@@ -107,7 +107,7 @@ def _bound(settings: Settings) -> StatusServer:
     try:
         return StatusServer(*split_address(settings.metrics_address))
     except OSError:
-        AgentLock.take(settings.run_dir, settings.pin_dir).release()  # if another agent has the port, that is the news
+        AgentLock.take(settings.run_dir, settings.pin_dir).undo()  # if another agent has the port, that is the news
         raise
 
 

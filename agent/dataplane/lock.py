@@ -32,9 +32,10 @@ _NETWORK = "penstock-agent"
 class AgentLock:
     """Held from `take` until `release`, or the end of the process."""
 
-    def __init__(self, held: contextlib.ExitStack, path: Path) -> None:
+    def __init__(self, held: contextlib.ExitStack, path: Path, made: contextlib.ExitStack) -> None:
         self._held = held
         self._path = path
+        self._made = made
 
     @classmethod
     def take(cls, run_dir: Path, pin_dir: Path, *, make_pins: bool = False) -> AgentLock:
@@ -59,14 +60,18 @@ class AgentLock:
                     pins = os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     held.callback(os.close, pins)
                     _lock(pins, pin_dir)
-                undo.pop_all()
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()} {network.own()}\n".encode("ascii"), 0)
-            return cls(held.pop_all(), path)
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()} {network.own()}\n".encode("ascii"), 0)
+                return cls(held.pop_all(), path, undo.pop_all())
 
     def discard(self) -> None:
         """Release, and leave no file behind; for `down`."""
         self._path.unlink(missing_ok=True)
+        self.release()
+
+    def undo(self) -> None:
+        """Release, and take away what taking it made; for whoever only asked whether it can be had."""
+        self._made.close()
         self.release()
 
     def release(self) -> None:

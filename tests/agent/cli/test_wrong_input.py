@@ -117,7 +117,7 @@ def test_a_port_for_http_that_is_taken(machine: Node) -> None:
     with machine.socket_at(9464):
         (line,) = run(machine, code=6)
     assert line == "error: [Errno 98] --metrics-address 127.0.0.1 port 9464: Address already in use"
-    assert "penstock" not in machine.command("ls", "/run/bpf").stdout
+    assert "penstock" not in machine.command("ls", "/run", "/run/bpf").stdout
     assert "penstock" not in machine.command("ip", "link").stdout
 
 

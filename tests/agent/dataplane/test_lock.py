@@ -58,6 +58,15 @@ def test_a_discarded_lock_leaves_no_file_and_can_be_taken_again(tmp_path: Path) 
     AgentLock.take(tmp_path, tmp_path / "pins").release()
 
 
+def test_who_only_asked_takes_away_what_was_not_there(tmp_path: Path) -> None:
+    run_dir, pins = tmp_path / "run", tmp_path / "pins"
+    AgentLock.take(run_dir, pins).undo()
+    assert list(tmp_path.iterdir()) == []
+    AgentLock.take(run_dir, pins).release()
+    AgentLock.take(run_dir, pins).undo()
+    assert [x.name for x in run_dir.iterdir()] == ["agent.lock"]
+
+
 def test_a_lock_of_a_file_that_has_gone_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between our opening it and our locking it the holder discards it, and somebody else makes it anew."""
     take, discarded = fcntl.flock, [tmp_path / LOCK]
