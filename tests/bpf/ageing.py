@@ -9,7 +9,8 @@ from loader.objects import Object
 from loader.spec import ObjectSpec
 
 from . import objects as o
-from .rig import SIZES, Rig
+from .rig import Rig
+from .services import SIZES
 
 FRAME = bytes(64)
 

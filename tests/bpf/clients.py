@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .objects import FORWARDED, REPLIED, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, SERVED, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED
 from .story import between
 from .world import Net
 

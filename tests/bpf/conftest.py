@@ -15,7 +15,8 @@ from loader.objects import Object
 
 from . import objects as o
 from .kernel import Checksums, checksum_modes
-from .rig import Rig, private_bpffs, spec
+from .loading import private_bpffs, spec
+from .rig import Rig
 from .world import NETS, Net, World
 
 OpenRig = Callable[..., Rig]

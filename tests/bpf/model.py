@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from . import objects as o
-from .rig import FAR, HAIRPIN, HOLE, REJECTED, SERVICES
+from .services import FAR, HAIRPIN, HOLE, REJECTED, SERVICES
 from .wire import (
     DESTINATION_OPTIONS,
     ETH,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from ipaddress import ip_network
 
 from .objects import PolicyFlag, SourceRule
-from .rig import SERVED, SERVICES, TCP, Rig, address
+from .rig import Rig
+from .services import SERVED, SERVICES, TCP, address
 from .world import Net
 
 POLICY = 5

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .objects import FLOW_REMOTE, FLOW_SNAT, FORWARDED, INTERFACE_UPLINK, UPLINK_INGRESS
-from .rig import FAR, TCP, Json, Rig, address, interface
+from .rig import Rig
+from .services import FAR, TCP, Json, address, interface
 from .story import End, between
 from .world import V4, Net
 

@@ -1,22 +1,18 @@
 """The rig: the programs loaded into a world, and one packet at a time run through one of them.
 
-Decides: which gateway the packets meet (below), how a run is judged whatever its test is about.
+Decides: how a run is judged whatever its test is about. The gateway that the packets meet is in services.py.
 Rules: a run sees the packet at the interface of its hook, addressed to that interface; its verdict is read from the
 `verdicts` map, never guessed from what came out. After every single run exactly one counter must have moved, by the
 segments and by the octets from the network header on.
-Must never: attach a program (offload.py does), sleep, or leave a pin: the bpffs is mounted nowhere and ends with us.
+Must never: attach a program (taps.py does), or sleep.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
-import socket
 import struct
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,109 +23,24 @@ from scapy.packet import Packet
 from loader.maps import Map, possible_cpus
 from loader.objects import Object
 from loader.program import Program
-from loader.spec import ObjectSpec
 
 from . import objects as o
 from .kernel import Checksums
+from .loading import now
+from .services import (
+    BACKEND_PORT,
+    FLOW_TABLES,
+    HOLE,
+    REDIRECT_MARK,
+    SERVICES,
+    TCP,
+    TURNSTILES,
+    Json,
+    Service,
+    address,
+    interface,
+)
 from .world import NETS, V4, Net, Node
-
-Json = dict[str, Any]
-
-TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
-
-# ---- The gateway that the packets meet. One listener per way a new flow can go; TCP and UDP share each port.
-
-SERVED, REJECTED, HOLE, HAIRPIN, UNHOOKED, SPLIT, UNKNOWN, NOWHERE, FAR = 80, 81, 82, 83, 84, 85, 86, 87, 88
-CLOSED_PORT = 9
-BACKEND_PORT = 8080
-REDIRECT_MARK = 0x50454E53  # settings.h
-
-_BACKENDS: Mapping[int, tuple[str, ...]] = {
-    SERVED: ("pod",),
-    REJECTED: (),
-    HOLE: (),
-    HAIRPIN: ("neighbour",),
-    UNHOOKED: ("unhooked",),
-    SPLIT: ("pod", "pod2"),
-    UNKNOWN: ("unknown",),
-    NOWHERE: ("nowhere",),
-    FAR: ("far",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What stands behind one port of the gateway, for one family and protocol."""
-
-    net: Net
-    port: int
-    protocol: int
-    listener_id: int
-    pool_id: int
-    backends: tuple[int, ...]  # ids
-    addresses: tuple[str, ...]  # theirs
-
-
-LISTENER_FIRST = 20  # not the pool's number, so that the two cannot be mistaken
-
-
-def _services() -> dict[tuple[Net, int, int], Service]:
-    made: dict[tuple[Net, int, int], Service] = {}
-    next_backend = o.BACKEND_REJECT + 1
-    for port, kinds in _BACKENDS.items():
-        for protocol in (TCP, UDP):
-            for net in NETS:
-                ids = tuple(range(next_backend, next_backend + len(kinds)))
-                next_backend += len(ids)
-                number = len(made)
-                addresses = tuple(getattr(net, x) for x in kinds)
-                made[net, port, protocol] = Service(
-                    net, port, protocol, LISTENER_FIRST + number, number, ids, addresses
-                )
-    return made
-
-
-SERVICES = _services()
-SIZES = {
-    "interfaces": 16,
-    "snat_sources": 16,
-    "gateways": 16,
-    "listeners": 256,
-    "policies": 16,
-    "source_ranges": 64,
-    "pools": len(SERVICES),
-    "backends": 64,
-    "listener_counts": 64,
-    "listener_connections": 64,
-    "source_connections": 64,
-    "backend_counts": 64,
-    "tcp_flows4": 4096,
-    "tcp_flows6": 4096,
-    "half_open4": 4096,
-    "half_open6": 4096,
-    "udp_flows4": 4096,
-    "udp_flows6": 4096,
-    "ageing_tcp4": 2048,
-    "ageing_tcp6": 2048,
-    "ageing_udp4": 2048,
-    "ageing_udp6": 2048,
-}
-FLOW_TABLES = ("tcp_flows4", "tcp_flows6", "half_open4", "half_open6", "udp_flows4", "udp_flows6")
-
-TURNSTILES = ("ageing_tcp4", "ageing_tcp6", "ageing_udp4", "ageing_udp6")
-
-
-def address(net: Net, text: str) -> Json:
-    """`struct address`."""
-    return {"octets": net.octets(text).ljust(16, b"\0")}
-
-
-def interface(role: int, mac: bytes, *, sources4: int = 0, sources6: int = 0, has_xdp: bool = False) -> Json:
-    """`struct interface`."""
-    return {"role": role, "mac": mac, "snat_sources4": sources4, "snat_sources6": sources6, "has_xdp": has_xdp}
-
-
-# ---- One run
 
 
 class SkBuff(ctypes.Structure):
@@ -460,50 +371,3 @@ class Rig:
         counted_hook, verdict = divmod(moved[0][0], o.VERDICTS)
         assert counted_hook == hook, f"counted under {o.Hook(counted_hook).name}: {command(frame)}"
         return verdict
-
-
-# ---- Loading
-
-_CLOCK_MONOTONIC_COARSE = 6  # linux/time.h
-
-
-def now() -> int:
-    """The programs' clock (bpf/clock.h)."""
-    return int(time.clock_gettime(_CLOCK_MONOTONIC_COARSE))
-
-
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
-_FSCONFIG_CMD_CREATE = 6
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _syscall(*arguments: Any) -> int:
-    result: int = _libc.syscall(*arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-
-
-@contextlib.contextmanager
-def private_bpffs() -> Iterator[Path]:
-    """A BPF file system that is mounted nowhere: reached through this process's descriptor, gone with it."""
-    context = _syscall(_FSOPEN, b"bpf", 1)
-    try:
-        _syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        mount = _syscall(_FSMOUNT, context, 1, 0)
-    finally:
-        os.close(context)
-    try:
-        yield Path(f"/proc/self/fd/{mount}")
-    finally:
-        os.close(mount)
-
-
-def spec(world: Node, settings: Mapping[str, int], sizes: Mapping[str, int], path: Path = o.TC_OBJECT) -> ObjectSpec:
-    """tc.bpf.o, or another object, for that world."""
-    rodata = {
-        "local_ifindex": world.device["penstock0"].ifindex,
-        "source_buckets": {**SIZES, **sizes}["source_connections"],
-        **settings,
-    }
-    return ObjectSpec(path, rodata, {**SIZES, **sizes})

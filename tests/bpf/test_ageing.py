@@ -16,8 +16,10 @@ from . import objects as o
 from .ageing import start_ageing, wait_until
 from .clients import Client
 from .conftest import OpenRig
+from .loading import now
 from .objects import CLOSED, CLOSING, ESTABLISHED, RESET
-from .rig import TCP, UDP, Rig, now
+from .rig import Rig
+from .services import TCP, UDP
 from .world import NETS, V4, Net
 
 LIMITS = {"limit_tcp_established": 6, "limit_udp": 6, "limit_closed": 6, "limit_reset": 6}

@@ -24,7 +24,8 @@ from .objects import (
     UDP_FLOW,
     UPLINK_INGRESS,
 )
-from .rig import SERVED, SERVICES, SPLIT, Rig
+from .rig import Rig
+from .services import SERVED, SERVICES, SPLIT
 from .story import HANDSHAKE, TCP, UDP, After, Row, Rst, backend, backend_is, between, client, repool, tell
 from .world import Net
 

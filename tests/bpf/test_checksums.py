@@ -8,7 +8,8 @@ from scapy.packet import Raw
 
 from .exchange import carried
 from .objects import FORWARDED, REPLIED, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, SERVED, TCP, UDP, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED, TCP, UDP
 from .story import CLIENT_PORT, between, ip
 from .wire import layout, ones_sum, translated, with_checksums
 from .world import V4, Net

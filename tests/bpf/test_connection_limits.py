@@ -12,6 +12,7 @@ from scapy.layers.l2 import Ether
 from .ageing import start_ageing, wait_until
 from .clients import Client
 from .conftest import BOTH_BUILDS, OpenRig
+from .loading import now
 from .objects import (
     BACKEND_GONE,
     CLOSED,
@@ -27,7 +28,8 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .policies import IN_USE, POLICY, counted_sources, limited, open_at, policy
-from .rig import SERVED, SERVICES, SPLIT, TCP, Rig, now
+from .rig import Rig
+from .services import SERVED, SERVICES, SPLIT, TCP
 from .story import between
 from .world import V4, V6, Net
 

@@ -24,7 +24,8 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, SERVED, SPLIT, TCP, UDP, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED, SPLIT, TCP, UDP
 from .story import CLIENT_PORT, HANDSHAKE, After, backend, backend_is, between, client, ip, repool, tell
 from .world import V6, Net
 

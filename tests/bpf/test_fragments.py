@@ -28,7 +28,8 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, REJECTED, SERVED, UDP, Rig, SkBuff
+from .rig import Rig, SkBuff
+from .services import BACKEND_PORT, CLOSED_PORT, HAIRPIN, REJECTED, SERVED, UDP
 from .story import CLIENT_PORT, End, between, ip
 from .taps import attached
 from .wire import ETH, translated

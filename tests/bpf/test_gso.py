@@ -10,7 +10,8 @@ from scapy.packet import Raw
 from .exchange import carried
 from .kernel import Checksums
 from .objects import FORWARDED, REDIRECT, REJECTED_RST, REPLIED, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, CLOSED_PORT, SERVED, SERVICES, TCP, UDP, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, CLOSED_PORT, SERVED, SERVICES, TCP, UDP
 from .story import CLIENT_PORT, Story, backend, between, client, ip
 from .wire import l4_checksum_is_right, layout
 from .world import Net

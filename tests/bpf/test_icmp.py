@@ -24,7 +24,8 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
-from .rig import BACKEND_PORT, HAIRPIN, SERVED, TCP, UDP, Rig, command
+from .rig import Rig, command
+from .services import BACKEND_PORT, HAIRPIN, SERVED, TCP, UDP
 from .story import CLIENT_PORT, between, ip
 from .wire import ETH, layout, translated, with_checksums
 from .world import V4, Net

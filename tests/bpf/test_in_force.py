@@ -22,7 +22,8 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, SERVED, SIZES, TCP, UDP, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED, SIZES, TCP, UDP
 from .story import After, Do, Row, Story, backend, between, client, tell
 from .world import Net
 

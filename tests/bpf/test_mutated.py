@@ -46,7 +46,8 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, HAIRPIN, HOLE, REJECTED, SERVED, TCP, UDP, Outcome, Rig, command
+from .rig import Outcome, Rig, command
+from .services import BACKEND_PORT, CLOSED_PORT, HAIRPIN, HOLE, REJECTED, SERVED, TCP, UDP
 from .spoilt import can_be_run, mutated
 from .story import CLIENT_PORT, between, ip
 from .wire import ip_checksum_is_right, l4_checksum_is_right, layout

@@ -20,6 +20,7 @@ from scapy.packet import Raw
 
 from loader.objects import Object
 
+from .loading import spec
 from .objects import (
     DELIVERY_REDIRECT,
     DELIVERY_STACK,
@@ -33,7 +34,8 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .remote import IN_RANGE, begin, lend
-from .rig import BACKEND_PORT, CLOSED_PORT, FAR, SERVED, TCP, UDP, Rig, command, spec
+from .rig import Rig, command
+from .services import BACKEND_PORT, CLOSED_PORT, FAR, SERVED, TCP, UDP
 from .story import CLIENT_PORT, between, ip
 from .taps import Tap, TapNode, attached
 from .wire import (

@@ -34,7 +34,8 @@ from .objects import (
     UPLINK_INGRESS,
     Hook,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, FLOW_TABLES, SERVED, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, CLOSED_PORT, FLOW_TABLES, SERVED
 from .story import CLIENT_PORT, REDIRECT_MARK, ip
 from .wire import translated
 from .world import V4, V6, Net

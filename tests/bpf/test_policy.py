@@ -24,7 +24,8 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .policies import AFFINITY, ALLOW_ONLY, IN_USE, POLICY, REJECT, SOURCES, policy
-from .rig import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP, Rig
+from .rig import Rig
+from .services import FLOW_TABLES, SERVED, SERVICES, SPLIT, TCP, UDP
 from .story import CLIENT_PORT, After, Story, backend, between, client, wait
 from .world import V4, V6, Net
 

@@ -12,7 +12,8 @@ import pytest
 
 from .conftest import OpenRig
 from .objects import ESTABLISHED, FORWARDED, NOT_OURS, REPLIED, SYN, SYN_ACK, UPLINK_EGRESS, UPLINK_INGRESS
-from .rig import BACKEND_PORT, SERVED, TCP, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED, TCP
 from .story import Story, backend, between, client
 from .wire import ETH
 from .world import NETS, V4, Net

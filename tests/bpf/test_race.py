@@ -36,7 +36,8 @@ from .objects import (
 from .policies import IN_USE, counted_sources, limited, policy
 from .race import CPUS, Races, Round, Shot, races
 from .remote import lend
-from .rig import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig
+from .rig import Rig
+from .services import BACKEND_PORT, FAR, SERVED, SERVICES, SPLIT, TCP, UDP, Json
 from .story import End, between
 from .taps import attached
 from .world import V4, Net, World

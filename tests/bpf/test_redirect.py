@@ -12,6 +12,7 @@ from scapy.packet import Packet, Raw
 from .conftest import OpenRig
 from .exchange import STACK, Way, carried, passed
 from .kernel import Checksums
+from .loading import now
 from .objects import (
     CLOSED,
     DELIVERY_REDIRECT,
@@ -25,7 +26,8 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, SERVED, TCP, UDP, UNHOOKED, Json, Rig, interface, now
+from .rig import Rig
+from .services import BACKEND_PORT, SERVED, TCP, UDP, UNHOOKED, Json, interface
 from .story import CLIENT_PORT, REDIRECT_MARK, between, ip
 from .world import CLIENT_MAC, V4, Net
 

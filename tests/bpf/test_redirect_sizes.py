@@ -7,7 +7,7 @@ from scapy.layers.inet import TCP as TCPHeader
 
 from .conftest import OpenRig
 from .objects import FORWARDED, PASS, REDIRECT, UPLINK_INGRESS
-from .rig import SERVED, TCP
+from .services import SERVED, TCP
 from .story import CLIENT_PORT, between
 from .world import Net
 

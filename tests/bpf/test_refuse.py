@@ -14,6 +14,7 @@ from scapy.packet import Packet, Raw
 from .answers import ask, rst, unreachable
 from .conftest import BOTH_BUILDS, OpenRig
 from .exchange import answered, dropped, passed
+from .loading import now
 from .objects import (
     ESTABLISHED,
     FORWARDED,
@@ -29,8 +30,9 @@ from .objects import (
     UPLINK_INGRESS,
     Verdict,
 )
-from .rig import CLOSED_PORT, FLOW_TABLES, HOLE, REJECTED, SERVED, SERVICES, TCP, UNHOOKED, Rig, now
-from .rig import UDP as UDP_PROTOCOL
+from .rig import Rig
+from .services import CLOSED_PORT, FLOW_TABLES, HOLE, REJECTED, SERVED, SERVICES, TCP, UNHOOKED
+from .services import UDP as UDP_PROTOCOL
 from .story import CLIENT_PORT, After, Story, backend, client, ip
 from .world import V4, V6, Net
 

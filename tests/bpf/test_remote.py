@@ -13,6 +13,7 @@ from scapy.packet import Packet, Raw
 
 from .conftest import BOTH_BUILDS, OpenRig
 from .exchange import Way, answered, carried, out_to, passed
+from .loading import now
 from .objects import (
     CLOSED,
     COLLISION,
@@ -29,7 +30,8 @@ from .objects import (
     UPLINK_INGRESS,
 )
 from .remote import IN_RANGE, SECOND, begin, half, lend
-from .rig import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, Rig, address, now
+from .rig import Rig
+from .services import BACKEND_PORT, CLOSED_PORT, FAR, NOWHERE, TCP, UDP, address
 from .story import between, ip
 from .wire import with_checksums
 from .world import CLIENT_MAC, ROUTER_MAC, V4, Net, World

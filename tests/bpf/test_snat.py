@@ -9,6 +9,7 @@ from scapy.layers.l2 import Ether
 from .conftest import OpenRig
 from .exchange import Way, answered, carried, dropped, out_to
 from .kernel import Checksums
+from .loading import now
 from .objects import (
     COLLISION,
     ESTABLISHED,
@@ -25,7 +26,8 @@ from .objects import (
     UPLINK_INGRESS,
     FlowState,
 )
-from .rig import BACKEND_PORT, HAIRPIN, SERVED, SERVICES, SPLIT, TCP, UDP, Json, Rig, now
+from .rig import Rig
+from .services import BACKEND_PORT, HAIRPIN, SERVED, SERVICES, SPLIT, TCP, UDP, Json
 from .story import CLIENT_PORT, between, ip
 from .world import CLIENT_MAC, NEIGHBOUR_MAC, V4, Net
 

@@ -20,7 +20,8 @@ from .objects import (
     SYN_ACK,
     UPLINK_INGRESS,
 )
-from .rig import SPLIT, Rig
+from .rig import Rig
+from .services import SPLIT
 from .story import HANDSHAKE, TCP, After, Row, backend, client, forget, repool, tell, wait
 from .world import Net
 

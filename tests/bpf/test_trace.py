@@ -31,7 +31,8 @@ from .objects import (
     UPLINK_EGRESS,
     UPLINK_INGRESS,
 )
-from .rig import BACKEND_PORT, CLOSED_PORT, SERVED, SERVICES, UDP, Outcome, Rig
+from .rig import Outcome, Rig
+from .services import BACKEND_PORT, CLOSED_PORT, SERVED, SERVICES, UDP
 from .story import CLIENT_PORT, ip
 from .world import CLIENT_MAC, V4, Net
 

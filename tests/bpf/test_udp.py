@@ -6,7 +6,8 @@ import pytest
 
 from .conftest import BOTH_BUILDS
 from .objects import FORWARDED, NOT_OURS, REPLIED, UDP_FLOW, UPLINK_INGRESS
-from .rig import SPLIT, Rig
+from .rig import Rig
+from .services import SPLIT
 from .story import UDP, After, Row, backend, client, forget, replace, repool, tell, wait
 from .world import Net
 

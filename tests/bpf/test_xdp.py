@@ -20,6 +20,7 @@ from lab.wait import until
 
 from .conftest import OpenRig
 from .exchange import carried, dropped, out_to, passed
+from .loading import now
 from .objects import (
     BACKEND_ABSENT,
     BACKEND_GONE,
@@ -40,7 +41,8 @@ from .objects import (
 )
 from .policies import IN_USE, REJECT, SOURCES, policy
 from .remote import IN_RANGE, lend
-from .rig import (
+from .rig import Outcome, Rig, command
+from .services import (
     BACKEND_PORT,
     CLOSED_PORT,
     FAR,
@@ -51,12 +53,8 @@ from .rig import (
     UDP,
     UNHOOKED,
     Json,
-    Outcome,
-    Rig,
     address,
-    command,
     interface,
-    now,
 )
 from .spoilt import can_be_run, mutated
 from .story import between, ip

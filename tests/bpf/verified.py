@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from loader.libbpf import checked, ffi, info, lib, name_of
 
-from .rig import SIZES
+from .services import SIZES
 
 ffi.cdef(
     """
