@@ -35,7 +35,7 @@ from agent.dataplane.interfaces import Wiring
 from agent.grace import GraceClock
 from agent.pipeline import Wanted, wanted, wanted_after
 from agent.store import State, Store
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 from routes.plan import Address, PoolRef
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from agent.report import ObjectStatus, Report
 from agent.sources.base import SourceError
-from routes.objects import Gateway, TCPRoute, UDPRoute
+from routes.objects.gateway import Gateway
+from routes.objects.route import TCPRoute, UDPRoute
 
 
 class News(NamedTuple):

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from routes.endpoints import RefusedEndpoint, endpoints, judged
-from routes.objects import EndpointSlice, Object, ObjectKey, Service
+from routes.objects.base import Object, ObjectKey
+from routes.objects.core import EndpointSlice, Service
 from routes.plan import Address, Endpoint, Plan, PoolRef
 from routes.resolved import FOLLOWED, Resolved, resolved, resolved_after
 from routes.status import Statuses

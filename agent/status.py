@@ -14,7 +14,9 @@ from typing import TypeAlias
 
 from agent.report import Condition, Conditions, ObjectStatus
 from routes import status as judged
-from routes.objects import ObjectKey, ParentReference, PolicyTargetReference
+from routes.objects.base import ObjectKey
+from routes.objects.policy import PolicyTargetReference
+from routes.objects.route import ParentReference
 
 _Key: TypeAlias = tuple[str, str, str]
 _Judged: TypeAlias = judged.GatewayClassStatus | judged.GatewayStatus | judged.RouteStatus | judged.PolicyStatus

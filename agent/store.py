@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agent.sources.base import SourceError, Update
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 
 QUIET = 0.05  # seconds without a change after which what there is is taken
 CALM = 0.2  # seconds without a change after which the next one is taken at once

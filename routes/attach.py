@@ -17,15 +17,9 @@ from dataclasses import dataclass
 
 from routes.conflicts import ROUTE_KINDS, OwnListener
 from routes.inventory import Inventory
-from routes.objects import (
-    Gateway,
-    GroupKind,
-    L4Route,
-    LabelSelector,
-    LabelSelectorRequirement,
-    ObjectKey,
-    ParentReference,
-)
+from routes.objects.base import GroupKind, ObjectKey
+from routes.objects.gateway import Gateway, LabelSelector, LabelSelectorRequirement
+from routes.objects.route import L4Route, ParentReference
 from routes.problem import Problem
 
 

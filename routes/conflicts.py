@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from routes.gateways import OwnGateway
-from routes.objects import GATEWAY_GROUP, GroupKind, Listener, TCPRoute, UDPRoute
+from routes.objects.base import GroupKind
+from routes.objects.fields import GATEWAY_GROUP
+from routes.objects.gateway import Listener
+from routes.objects.route import TCPRoute, UDPRoute
 from routes.plan import Address, Protocol
 from routes.problem import Problem
 

@@ -17,7 +17,9 @@ import msgspec
 from routes import rules
 from routes.complaint import complaint
 from routes.errors import InvalidObject
-from routes.objects import CLUSTER_SCOPED, OWN_GROUP, SERVED, GroupKind, Object
+from routes.objects.base import GroupKind, Object
+from routes.objects.fields import OWN_GROUP
+from routes.objects.served import CLUSTER_SCOPED, SERVED
 from routes.unknown import UnknownField, no_kind_of_ours, unknown_kind
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
-from routes.objects import FlowPolicy, Object
+from routes.objects.base import Object
+from routes.objects.policy import FlowPolicy
 from routes.unknown import UnknownField
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from routes.objects import FlowPolicySpec
+from routes.objects.policy import FlowPolicySpec
 
 
 @dataclass(frozen=True, slots=True)

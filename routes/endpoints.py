@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from routes.guards import refused
-from routes.objects import EndpointConditions, EndpointSlice, Service, SliceEndpoint, TargetReference
+from routes.objects.core import EndpointConditions, EndpointSlice, Service, SliceEndpoint, TargetReference
 from routes.plan import Address, Endpoint, EndpointState, PoolRef, Protocol
 
 _NOTHING: Final[Mapping[Address, str]] = MappingProxyType({})

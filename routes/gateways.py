@@ -15,7 +15,7 @@ from typing import Final
 
 from routes.guards import refused
 from routes.inventory import Inventory
-from routes.objects import Gateway, GatewayClass
+from routes.objects.gateway import Gateway, GatewayClass
 from routes.plan import Address
 from routes.problem import Problem
 

@@ -12,17 +12,11 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from routes.errors import InvalidObject
-from routes.objects import (
-    FlowPolicy,
-    Gateway,
-    GatewayClass,
-    L4Route,
-    Namespace,
-    Object,
-    ObjectKey,
-    ReferenceGrant,
-    Service,
-)
+from routes.objects.base import Object, ObjectKey
+from routes.objects.core import Namespace, Service
+from routes.objects.gateway import Gateway, GatewayClass
+from routes.objects.policy import FlowPolicy
+from routes.objects.route import L4Route, ReferenceGrant
 
 _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 _NAME_LABEL = "kubernetes.io/metadata.name"  # the API server puts it on every Namespace

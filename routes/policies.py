@@ -20,17 +20,10 @@ from routes.conflicts import ROUTE_KINDS, OwnListener
 from routes.duration import milliseconds
 from routes.effect import Effect, effect
 from routes.gateways import CONTROLLER
-from routes.objects import (
-    FlowPolicy,
-    Gateway,
-    GroupKind,
-    L4Route,
-    ObjectKey,
-    PolicyConnections,
-    PolicySources,
-    PolicyTargetReference,
-    SourcePrefix,
-)
+from routes.objects.base import GroupKind, ObjectKey
+from routes.objects.gateway import Gateway
+from routes.objects.policy import FlowPolicy, PolicyConnections, PolicySources, PolicyTargetReference, SourcePrefix
+from routes.objects.route import L4Route
 from routes.plan import Network, Policy, SourceRange
 from routes.problem import Problem
 from routes.status import PolicyAncestorStatus, PolicyStatus

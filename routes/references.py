@@ -12,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from routes.inventory import Inventory
-from routes.objects import BackendReference, L4Route, ObjectKey, Service, TCPRoute
+from routes.objects.base import ObjectKey
+from routes.objects.core import Service
+from routes.objects.route import BackendReference, L4Route, TCPRoute
 from routes.plan import PoolRef, Protocol, WeightedRef
 from routes.problem import Problem
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from routes.objects import ParentReference, PolicyTargetReference
+from routes.objects.policy import PolicyTargetReference
+from routes.objects.route import ParentReference
 from routes.status import (
     Condition,
     GatewayClassStatus,

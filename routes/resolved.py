@@ -21,7 +21,10 @@ from routes.attach import Attachment, attach_route, by_gateway, routes_by_listen
 from routes.conflicts import OwnListener, own_listeners, protocol
 from routes.gateways import CONTROLLER, OwnGateway, class_problem, is_ours, own_gateways
 from routes.inventory import Inventory, inventory, precedence
-from routes.objects import EndpointSlice, FlowPolicy, L4Route, Object, ObjectKey, Service, TCPRoute, UDPRoute
+from routes.objects.base import Object, ObjectKey
+from routes.objects.core import EndpointSlice, Service
+from routes.objects.policy import FlowPolicy
+from routes.objects.route import L4Route, TCPRoute, UDPRoute
 from routes.plan import Listener, Plan
 from routes.policies import Target
 from routes.references import ResolvedRefs, resolve_refs

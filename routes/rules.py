@@ -17,7 +17,11 @@ from typing import Any, Final
 
 from routes.duration import milliseconds
 from routes.errors import InvalidObject
-from routes.objects import EndpointSlice, FlowPolicy, Gateway, L4Route, Listener, Object, Service, TCPRoute, UDPRoute
+from routes.objects.base import Object
+from routes.objects.core import EndpointSlice, Service
+from routes.objects.gateway import Gateway, Listener
+from routes.objects.policy import FlowPolicy
+from routes.objects.route import L4Route, TCPRoute, UDPRoute
 
 
 def check(checked: Object) -> None:

@@ -17,7 +17,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from routes.objects import GroupKind, ObjectKey, ParentReference, PolicyTargetReference
+from routes.objects.base import GroupKind, ObjectKey
+from routes.objects.policy import PolicyTargetReference
+from routes.objects.route import ParentReference
 from routes.plan import Address
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from msgspec.inspect import StructType, Type
 
 from routes.described import Member, described, fields, members, path_to
-from routes.objects import OWN_GROUP, SERVED, UNSERVED, GroupKind, Object, Trimmed
+from routes.objects.base import GroupKind, Object, Trimmed
+from routes.objects.fields import OWN_GROUP
+from routes.objects.served import SERVED, UNSERVED
 
 _CLOSE = 0.8
 

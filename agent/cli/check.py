@@ -21,7 +21,9 @@ from agent.sources.folder_state import SUFFIXES, FolderState
 from agent.sources.manifest import named
 from agent.status import with_times
 from routes.gateways import CONTROLLER
-from routes.objects import Gateway, GatewayClass, L4Route, Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
+from routes.objects.gateway import Gateway, GatewayClass
+from routes.objects.route import L4Route
 from routes.plan import EndpointState
 
 

@@ -15,7 +15,8 @@ from rich.text import Text
 from agent.cli.findings import findings
 from agent.cli.table import titled
 from agent.report import ListenerReport, ObjectStatus, Report
-from routes.objects import FlowPolicy, GatewayClass
+from routes.objects.gateway import GatewayClass
+from routes.objects.policy import FlowPolicy
 
 
 def overview(report: Report, *, agent: int | None, now: float) -> RenderableType:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 
 
 @dataclass(frozen=True, slots=True, order=True)

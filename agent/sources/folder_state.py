@@ -25,7 +25,7 @@ from agent.sources import file as manifest_file
 from agent.sources.base import SourceError, Update
 from agent.sources.last_good import LastGood
 from agent.sources.manifest import Located, Parsed, parse
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 
 SUFFIXES = (".yaml", ".yml", ".json")
 

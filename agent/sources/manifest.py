@@ -16,7 +16,7 @@ from agent.sources.yamldoc import BadYaml, Document, documents
 from routes.decode import decode, ignored, name_of
 from routes.doubts import doubts
 from routes.errors import InvalidObject
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 from routes.unknown import unknown_fields
 
 

@@ -34,7 +34,7 @@ from agent.store import Store
 from bench.control import node
 from bench.control.objects import endpoint_slice, objects, route
 from bench.control.watch import Watch
-from routes.objects import Object
+from routes.objects.base import Object
 
 ROUNDS: Final = 25
 _BETWEEN: Final = 0.4  # seconds: changes come after a calm

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from routes.decode import decode
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 
 LISTENERS: Final = 63
 """Of a Gateway: the API allows 64."""

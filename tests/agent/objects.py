@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from agent.sources.manifest import parse
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.pipeline import wanted, wanted_after
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 from routes.plan import PoolRef, Protocol
 from tests.agent.objects import GATEWAY, decoded, endpoint_slice, route, service
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from agent.pipeline import wanted, wanted_after
 from agent.report import ObjectStatus
 from agent.status import Told, with_times
-from routes.objects import ObjectKey
+from routes.objects.base import ObjectKey
 from routes.status import Condition, GatewayClassStatus, Statuses, programmed
 from tests.agent.objects import GATEWAY, decoded, endpoint_slice, route, service
 

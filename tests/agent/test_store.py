@@ -11,7 +11,7 @@ import pytest
 
 from agent.sources.base import Update
 from agent.store import AT_LATEST, State, Store
-from routes.objects import Object, ObjectKey
+from routes.objects.base import Object, ObjectKey
 from tests.agent.objects import decoded, service
 
 

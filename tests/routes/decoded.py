@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from routes.decode import decode, ignored
-from routes.objects import Object
+from routes.objects.base import Object
 
 
 def decoded(documents: Iterable[Any]) -> tuple[list[Object], list[str]]:

@@ -10,7 +10,8 @@ import yaml
 
 from routes.endpoints import judged
 from routes.errors import InvalidObject
-from routes.objects import EndpointSlice, Object, Service
+from routes.objects.base import Object
+from routes.objects.core import EndpointSlice, Service
 from routes.plan import Listener, Plan, Policy
 from routes.resolved import resolved
 from routes.status import Condition, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus, Statuses

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routes.endpoints import endpoints
-from routes.objects import (
-    SERVICE_NAME_LABEL,
+from routes.objects.base import Metadata
+from routes.objects.core import (
     EndpointConditions,
     EndpointSlice,
-    Metadata,
     Service,
     ServicePort,
     ServiceSpec,
@@ -18,6 +17,7 @@ from routes.objects import (
     SliceMetadata,
     SlicePort,
 )
+from routes.objects.fields import SERVICE_NAME_LABEL
 
 SERVICES = tuple(
     Service(metadata=Metadata(name=name, namespace="default"), spec=ServiceSpec(ports=(ServicePort(80, "http"),)))

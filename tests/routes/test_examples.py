@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from routes.endpoints import judged
-from routes.objects import EndpointSlice, Object, Service
+from routes.objects.base import Object
+from routes.objects.core import EndpointSlice, Service
 from routes.resolved import resolved
 
 from .decoded import decoded

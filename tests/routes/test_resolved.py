@@ -9,25 +9,10 @@ from ipaddress import ip_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routes.objects import (
-    BackendReference,
-    Gateway,
-    GatewayAddress,
-    GatewayClass,
-    GatewayClassSpec,
-    GatewaySpec,
-    L4RouteSpec,
-    L4Rule,
-    Listener,
-    Metadata,
-    Object,
-    ParentReference,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    TCPRoute,
-    UDPRoute,
-)
+from routes.objects.base import Metadata, Object
+from routes.objects.core import Service, ServicePort, ServiceSpec
+from routes.objects.gateway import Gateway, GatewayAddress, GatewayClass, GatewayClassSpec, GatewaySpec, Listener
+from routes.objects.route import BackendReference, L4RouteSpec, L4Rule, ParentReference, TCPRoute, UDPRoute
 from routes.resolved import resolved
 
 PENSTOCK = GatewayClass(metadata=Metadata(name="penstock"), spec=GatewayClassSpec("penstock.dev/gateway"))

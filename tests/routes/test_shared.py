@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from routes.decode import decode
-from routes.objects import Object
+from routes.objects.base import Object
 
 META = {"namespace": "apps", "creationTimestamp": "2026-01-01T00:00:00Z"}
 GATEWAY = {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from routes.decode import decode, ignored
-from routes.objects import SERVED
+from routes.objects.served import SERVED
 from routes.unknown import UnknownField, unknown_fields
 
 HEAD = {
