@@ -6,6 +6,7 @@ killed, stays dead, starts again and is given new things to do. Resets are count
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -141,6 +142,9 @@ def test_the_measure_notices_when_what_is_pinned_goes(gateway: Gateway, traffic:
     """What the other tests would see if the agent took its programs with it."""
     gateway.kill()
     shutil.rmtree(gateway.pins)
+    for link in json.loads(gateway.lab.node.run("ip", "-j", "link").stdout):
+        # Without TCX they are filters, which nothing but this removes; with it there is none.
+        gateway.lab.node.run("tc", "qdisc", "delete", "dev", link["ifname"], "clsact", check=False)
     until(lambda: outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}, "the programs are gone")
     moved = traffic.octets()
     assert outcomes(gateway.lab.client, GATEWAY[4], PORT, "TCP", 1) == {SILENCE: 1}
