@@ -28,7 +28,7 @@ BPF_HEADERS := $(shell find bpf -name '*.h')
 BPF_SOURCES := $(wildcard bpf/*.bpf.c lab/*.bpf.c)
 BPF_OBJECTS := $(patsubst %.bpf.c,build/%.bpf.o,$(notdir $(BPF_SOURCES)))
 
-# Two at once, each a file of tests at a time: the half of them wait for the kernel's clocks, and gateways start by the
+# Two at once, each a file of tests at a time: half of them wait for the kernel's clocks, and gateways start by the
 # hundred. TEST_PROCESSES=0 is one after another, in this process (for a debugger).
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=

@@ -31,7 +31,6 @@ from .services import (
     BACKEND_PORT,
     FLOW_TABLES,
     HOLE,
-    REDIRECT_MARK,
     SERVICES,
     TCP,
     TURNSTILES,
@@ -41,6 +40,8 @@ from .services import (
     interface,
 )
 from .world import NETS, V4, Net, Node
+
+REDIRECT_MARK = 0x50454E53  # settings.h
 
 
 class SkBuff(ctypes.Structure):

@@ -23,8 +23,8 @@ from scapy.packet import Packet, Raw
 
 from . import objects as o
 from .kernel import Checksums
-from .rig import Outcome, Rig, command
-from .services import BACKEND_PORT, FLOW_TABLES, REDIRECT_MARK, SERVED, SERVICES, TCP, UDP, Json, Service
+from .rig import REDIRECT_MARK, Outcome, Rig, command
+from .services import BACKEND_PORT, FLOW_TABLES, SERVED, SERVICES, TCP, UDP, Json, Service
 from .wire import translated
 from .world import V4, Net
 
